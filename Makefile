@@ -1,0 +1,46 @@
+# `make demo` and `make test` set up everything they need in .venv, from a fresh checkout.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
+ROOMS := app converter quant runtime
+FILES := $(shell find $(ROOMS) -name '*.py' | sort)
+
+# Text only is all we need of llama.cpp; without the vision parts it builds in 5 minutes instead of 7.
+export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
+
+.PHONY: demo test lint clean
+
+demo: .venv/runtime
+	$(BIN)/exaone4-gguf demo
+
+test: .venv/dev
+	$(BIN)/python -m pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p exaone4_gguf
+	$(BIN)/mypy tests
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+# A strict editable install links each file, so a new file needs it again: .venv/files lists them.
+.venv/files: .venv/bin/python .FORCE
+	@echo "$(FILES)" | cmp -s - $@ || echo "$(FILES)" > $@
+
+.venv/runtime: .venv/files pyproject.toml setup.py constraints.txt
+	@echo "Installing; llama-cpp-python is built from source the first time, which takes some minutes."
+	$(PIP) --config-settings editable_mode=strict -e .
+	@touch $@
+
+.venv/dev: .venv/files pyproject.toml setup.py constraints.txt
+	@echo "Installing; llama-cpp-python is built from source the first time, which takes some minutes."
+	$(PIP) --config-settings editable_mode=strict -e '.[dev,hub,reference]'
+	@touch $@ .venv/runtime
+
+.FORCE:
+
+clean:
+	rm -rf .venv build *.egg-info

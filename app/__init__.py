@@ -1,0 +1,71 @@
+"""exaone4-gguf: EXAONE 4 from a Hugging Face folder to a GGUF file that is right.
+
+The public names are imported when they are first used, so that ``import exaone4_gguf`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from exaone4_gguf.errors import (
+    CheckFailed,
+    CheckpointError,
+    ConfigError,
+    Exaone4Error,
+    GGUFError,
+    OutputError,
+    QuantizeError,
+    RuntimeFailure,
+    TensorError,
+    TokenizerError,
+)
+from exaone4_gguf.version import __version__
+
+if TYPE_CHECKING:
+    from exaone4_gguf.converter.convert import Result, convert, quantize
+    from exaone4_gguf.converter.inspect import Summary, inspect
+    from exaone4_gguf.quant.recipes import FILE_TYPES, Overrides
+
+_LAZY = {
+    "FILE_TYPES": "quant.recipes",
+    "Overrides": "quant.recipes",
+    "Result": "converter.convert",
+    "Summary": "converter.inspect",
+    "convert": "converter.convert",
+    "inspect": "converter.inspect",
+    "quantize": "converter.convert",
+}
+
+__all__ = [
+    "FILE_TYPES",
+    "CheckFailed",
+    "CheckpointError",
+    "ConfigError",
+    "Exaone4Error",
+    "GGUFError",
+    "OutputError",
+    "Overrides",
+    "QuantizeError",
+    "Result",
+    "RuntimeFailure",
+    "Summary",
+    "TensorError",
+    "TokenizerError",
+    "__version__",
+    "convert",
+    "inspect",
+    "quantize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,202 @@
+"""The command line: it parses, calls the functions that anyone can import, and prints.
+
+Nothing heavy is imported before a command needs it, so that --help is quick.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from exaone4_gguf.errors import Exaone4Error, QuantizeError
+from exaone4_gguf.version import __version__
+
+if TYPE_CHECKING:
+    from exaone4_gguf.converter.convert import Result
+    from exaone4_gguf.quant.recipes import Overrides
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+_SIZE = re.compile(r"(\d+)([KMG]?)", re.IGNORECASE)
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+class _Size(click.ParamType[int]):
+    """A number of bytes, like 50G, as llama.cpp's converter takes it."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(str(value))
+        if not match or int(match[1]) == 0:
+            self.fail(f"{value!r} is not a size; write it like 500M or 50G", param, ctx)
+        return int(match[1]) * _UNITS[match[2].upper()]
+
+
+class _Commands(click.Group):
+    """Commands in the order in which people meet them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="exaone4-gguf")
+def cli() -> None:
+    """EXAONE 4 to GGUF: convert, quantize, inspect."""
+
+
+def main() -> NoReturn:
+    """Run the command line; expected failures become one line and their exit code."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except Exaone4Error as e:
+        _fail(str(e), e.exit_code)
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.ctx.get_help() if e.ctx else "")
+        sys.exit(2)
+    except click.ClickException as e:
+        hint = f" (try '{e.ctx.command_path} --help')" if isinstance(e, click.UsageError) and e.ctx else ""
+        _fail(e.format_message().rstrip(".") + hint, 2)
+    except (click.Abort, KeyboardInterrupt):
+        _fail("interrupted; nothing was written", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo("exaone4-gguf: " + " ".join(message.split("\n")), err=True)
+    sys.exit(code)
+
+
+def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that convert and quantize share."""
+    options = (
+        click.option("-t", "--threads", type=click.IntRange(min=1), help="Threads; by default all processors."),
+        click.option("--force", is_flag=True, help="Replace OUT if it exists."),
+        click.option("--dry-run", is_flag=True, help="Print the plan and the final size; write nothing."),
+        click.option(
+            "--tensor-type",
+            "tensor_types",
+            metavar="REGEX=TYPE",
+            multiple=True,
+            help="Type of the tensors whose name matches; the first match counts. May be repeated.",
+        ),
+        click.option("--token-embedding-type", metavar="TYPE", help="Type of the token embedding."),
+        click.option("--output-tensor-type", metavar="TYPE", help="Type of the output tensor."),
+        click.option("--pure", is_flag=True, help="One type for all tensors, without the recipe's exceptions."),
+        click.option(
+            "--split-max-size", type=_Size(), default=0, metavar="N(M|G)", help="Split into files of at most this size."
+        ),
+        click.option(
+            "--allow-wrong-in-llama-cpp",
+            is_flag=True,
+            help="Write a file even if llama.cpp would load it and compute, or tokenize, differently.",
+        ),
+    )
+    return functools.reduce(lambda f, option: option(f), reversed(options), command)
+
+
+@cli.command()
+@click.argument("model_dir")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--outtype", default="auto", metavar="TYPE", help="File type; by default the checkpoint's own dtype.")
+@_quantizing
+def convert(model_dir: str, out: Path, outtype: str, **options: Any) -> None:
+    """Convert the checkpoint in MODEL_DIR to OUT, a GGUF file.
+
+    MODEL_DIR is a Hugging Face folder, or the id of a repository on the Hugging Face Hub. OUT may be a folder,
+    in which the file is named after the model and its type. The types, best first:
+
+    F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q4_K_M, Q4_K_S, Q4_0
+    """
+    from exaone4_gguf.converter.convert import convert
+
+    _report(convert(model_dir, out, outtype, **_writing(options)))
+
+
+@cli.command()
+@click.argument("infile", metavar="IN.gguf", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT.gguf", type=click.Path(path_type=Path))
+@click.argument("outtype", metavar="TYPE")
+@click.option("--allow-requantize", is_flag=True, help="Quantize what is quantized already; it costs quality.")
+@_quantizing
+def quantize(infile: Path, out: Path, outtype: str, **options: Any) -> None:
+    """Quantize IN.gguf to OUT.gguf as TYPE, with llama.cpp's own bytes."""
+    from exaone4_gguf.converter.convert import quantize
+
+    _report(quantize(infile, out, outtype, **_writing(options)))
+
+
+@cli.command()
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+def inspect(path: Path, as_json: bool) -> None:
+    """Show what a GGUF file, or a checkpoint, is."""
+    from exaone4_gguf.converter.inspect import inspect
+
+    summary = inspect(path)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(summary.to_json(), ensure_ascii=False, indent=1))
+    else:
+        from exaone4_gguf.render import print_summary
+
+        print_summary(summary)
+
+
+def _writing(options: dict[str, Any]) -> dict[str, Any]:
+    """The functions' arguments from the command line's."""
+    from exaone4_gguf.progress import show_progress
+
+    names = ("tensor_types", "token_embedding_type", "output_tensor_type", "pure")
+    overrides = _overrides(*(options.pop(name) for name in names))
+    return options | {"overrides": overrides, "show_progress": show_progress}
+
+
+def _overrides(pairs: tuple[str, ...], embedding: str | None, output: str | None, pure: bool) -> Overrides | None:
+    from exaone4_gguf.quant.recipes import Overrides
+    from exaone4_gguf.quant.types import writable_type
+
+    if not (pairs or embedding or output or pure):
+        return None
+    return Overrides(
+        tensor_types=tuple(_tensor_type(pair) for pair in pairs),
+        token_embedding=writable_type(embedding) if embedding else None,
+        output=writable_type(output) if output else None,
+        pure=pure,
+    )
+
+
+def _tensor_type(pair: str) -> Any:
+    from exaone4_gguf.quant.types import writable_type
+
+    pattern, equals, name = pair.rpartition("=")
+    if not (pattern and equals and name):
+        raise QuantizeError(f"--tensor-type {pair}: write it as REGEX=TYPE, like attn_v=Q8_0")
+    try:
+        return re.compile(pattern.lower()), writable_type(name)
+    except re.error as e:
+        raise QuantizeError(f"--tensor-type {pair}: not a regular expression: {e}") from None
+
+
+def _report(result: Result) -> None:
+    from exaone4_gguf.render import describe, print_plan
+
+    if result.written:
+        click.echo(describe(result), err=True)
+        for path in result.paths:
+            click.echo(path)
+    else:
+        print_plan(result)

@@ -1,0 +1,62 @@
+"""Every expected failure of the project, and the exit code it ends a command with.
+
+    Exaone4Error                 exit 2: bad usage or bad input
+    ├── CheckpointError          a Hugging Face folder: its files, shards, tensors
+    │   ├── ConfigError          config.json
+    │   └── TokenizerError       tokenizer.json, vocab.json, merges.txt, chat template
+    ├── GGUFError                a GGUF file that cannot be read, or is not EXAONE 4
+    ├── TensorError              a value that cannot be stored: NaN, infinite, too large for its type
+    ├── QuantizeError            a type that is unknown or does not apply
+    ├── OutputError              the target: it exists, its folder is missing, the disk is full
+    ├── RuntimeFailure           llama.cpp cannot be loaded, or refuses what it was given
+    └── CheckFailed              exit 1: a check ran and the answer is no
+
+Each message is one line: what is wrong, where, and what to do. The command line prints it without a
+traceback; a script catches ``Exaone4Error``.
+"""
+
+from __future__ import annotations
+
+
+class Exaone4Error(Exception):
+    """Base of all expected failures."""
+
+    exit_code = 2
+
+
+class CheckpointError(Exaone4Error):
+    """The Hugging Face folder is not a complete, readable EXAONE 4 checkpoint."""
+
+
+class ConfigError(CheckpointError):
+    """config.json is missing, malformed, or describes a model that llama.cpp would run wrong."""
+
+
+class TokenizerError(CheckpointError):
+    """The tokenizer is missing, malformed, or one that llama.cpp would apply differently."""
+
+
+class GGUFError(Exaone4Error):
+    """A GGUF file is malformed, truncated, or not one of EXAONE 4."""
+
+
+class TensorError(Exaone4Error):
+    """A tensor holds a value that cannot be stored: NaN, infinity, or too large for the type."""
+
+
+class QuantizeError(Exaone4Error):
+    """A quantization type is unknown, or cannot be applied here."""
+
+
+class OutputError(Exaone4Error):
+    """The target cannot be written."""
+
+
+class RuntimeFailure(Exaone4Error):
+    """llama.cpp could not be loaded, or could not run the model."""
+
+
+class CheckFailed(Exaone4Error):
+    """A check ran to its end and did not pass."""
+
+    exit_code = 1

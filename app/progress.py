@@ -1,0 +1,55 @@
+"""Progress on stderr: a bar with bytes, rate and time left on a terminal, a few quiet lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.filesize import decimal
+
+if TYPE_CHECKING:
+    from exaone4_gguf.converter.plan import Plan
+
+_LINE_EVERY = 30.0  # seconds, where there is no terminal
+
+
+@contextmanager
+def show_progress(plan: Plan) -> Iterator[Callable[[int], None]]:
+    """Show how much of the plan has been written, while the context lasts."""
+    console = Console(stderr=True)
+    title = plan.files[0].path.name
+    if console.is_terminal:
+        with _bar(console, title, plan.size) as advance:
+            yield advance
+    else:
+        with _lines(console, title, plan.size) as advance:
+            yield advance
+
+
+@contextmanager
+def _bar(console: Console, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda n_bytes: progress.advance(task, n_bytes)
+
+
+@contextmanager
+def _lines(console: Console, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    done, last, lock = 0, time.monotonic(), threading.Lock()
+
+    def advance(n_bytes: int) -> None:
+        nonlocal done, last
+        with lock:
+            done += n_bytes
+            if (now := time.monotonic()) - last >= _LINE_EVERY:
+                last = now
+                console.print(f"{title}: {decimal(done)} of {decimal(total)}", highlight=False)
+
+    yield advance

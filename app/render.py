@@ -1,0 +1,85 @@
+"""How ``inspect`` and ``--dry-run`` look on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from exaone4_gguf.converter.convert import Result
+    from exaone4_gguf.converter.inspect import Summary
+
+_STRIP = 32
+"""Layers in a line of the strip."""
+
+
+def print_summary(summary: Summary) -> None:
+    """A GGUF file or a checkpoint, readably, on stdout."""
+    console = Console(highlight=False)
+    console.print(Text(summary.name, style="bold"), f"({summary.kind}, {summary.file_type})")
+    for label, text in _facts(summary):
+        console.print(Text(f"{label:<12}", style="cyan") + Text(text), soft_wrap=True)
+    if summary.warning:
+        console.print(Text(f"{'warning':<12}{summary.warning}", style="yellow"), soft_wrap=True)
+    console.print(_types(summary))
+
+
+def _facts(s: Summary) -> list[tuple[str, str]]:
+    parts = f" in {s.parts} parts" if s.parts > 1 else ""
+    window = f"window of {s.sliding_window}" if s.sliding_window else "no window"
+    tied = "tied embeddings" if s.tied else "untied"
+    tokens = ", ".join(f"{n:,} {name}" for name, n in s.tokens.items() if name != "all")
+    facts = [
+        ("path", s.path),
+        ("size", f"{decimal(s.bytes)}{parts}, {s.weights:,} weights, {s.bits_per_weight:.2f} bits each, {tied}"),
+        ("context", f"{s.context_length:,} tokens, {window}, {s.rope_layers} of {len(s.layers)} layers with RoPE"),
+    ]
+    strips = [s.layers[i : i + _STRIP] for i in range(0, len(s.layers), _STRIP)]
+    facts += [("layers" if i == 0 else "", strip) for i, strip in enumerate(strips)]
+    facts.append(("tokenizer", f"{s.tokens['all']:,} tokens: {tokens}"))
+    facts.append(("template", _template(s)))
+    for label, key in (("licence", "general.license"), ("", "general.license.name"), ("", "general.license.link")):
+        if key in s.metadata:
+            facts.append((label, str(s.metadata[key])))
+    return facts
+
+
+def _template(s: Summary) -> str:
+    if s.template is None:
+        return "none: the file cannot chat"
+    if not s.template["readable"]:
+        return "cannot be parsed as Jinja"
+    abilities = [name for name in ("reasoning", "tools") if s.template[name]]
+    return "chat" + "".join(f", {ability}" for ability in abilities)
+
+
+def _types(s: Summary) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="cyan")
+    for heading in ("type", "tensors", "weights", "bytes", "bits per weight"):
+        table.add_column(heading, justify="left" if heading == "type" else "right")
+    for row in s.types:
+        table.add_row(row.type, str(row.tensors), f"{row.weights:,}", decimal(row.bytes), f"{row.bits_per_weight:g}")
+    return table
+
+
+def print_plan(result: Result) -> None:
+    """What a dry run found, one tensor a line, and the sizes."""
+    for tensor in result.plan.tensors:
+        shape = " x ".join(map(str, tensor.source.shape))
+        print(f"{tensor.name:<36} {shape:>16} {tensor.source.type!s:>6} -> {tensor.type!s:<6} {tensor.n_bytes:>14,}")
+    for file in result.plan.files:
+        print(f"{file.path}: {file.size:,} bytes")
+    print(describe(result))
+
+
+def describe(result: Result) -> str:
+    """One line: the name, type and size of what was written, or would be."""
+    plan = result.plan
+    bits = 8 * plan.size / max(1, plan.n_weights)
+    files = result.paths[0].name if len(result.paths) == 1 else f"{len(result.paths)} files"
+    verb = "written" if result.written else "would be"
+    return f"{files} {verb}: {result.file_type.name}, {decimal(plan.size)}, {bits:.2f} bits per weight"

@@ -1,0 +1,247 @@
+"""config.json of EXAONE 4, in every form it is published in, checked against what llama.cpp computes.
+
+Absent keys mean what transformers' ``Exaone4Config`` means by them; null is not the same as absent.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exaone4_gguf.converter.checkpoint import load_json
+from exaone4_gguf.converter.rope import RopeScaling, read_rope
+from exaone4_gguf.errors import ConfigError
+
+MODEL_TYPE = "exaone4"
+ARCHITECTURES = ("Exaone4ForCausalLM",)
+
+# transformers 5.23, models/exaone4/configuration_exaone4.py
+DEFAULTS: dict[str, Any] = {
+    "vocab_size": 102400,
+    "hidden_size": 4096,
+    "intermediate_size": 16384,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 32,
+    "max_position_embeddings": 2048,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": False,
+    "sliding_window": 4096,
+    "sliding_window_pattern": 4,
+    "hidden_act": "silu",
+}
+
+# What llama.cpp's exaone4 graph has fixed: any other value would be computed wrong.
+FIXED: dict[str, Any] = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "partial_rotary_factor": 1.0,
+}
+
+SLIDING, FULL = "sliding_attention", "full_attention"
+WINDOWED_DEPTH = 64
+"""llama.cpp gives exaone4 a window and NoPE layers at this block_count, and at no other."""
+
+MAX_LAYERS = 512  # LLAMA_MAX_LAYERS, llama-hparams.h
+
+
+@dataclass(frozen=True)
+class Exaone4Config:
+    """What the converter needs to know of the model. Sizes are in elements, contexts in tokens.
+
+    ``sliding_layers[i]`` is true where layer i sees only ``sliding_window`` tokens.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    max_position_embeddings: int
+    rms_norm_eps: float
+    tie_word_embeddings: bool
+    sliding_window: int | None
+    sliding_layers: tuple[bool, ...]
+    rope_theta: float
+    rope_scaling: RopeScaling | None
+    eos_token_ids: tuple[int, ...]
+
+    @property
+    def q_size(self) -> int:
+        """Width of all query heads together."""
+        return self.num_attention_heads * self.head_dim
+
+    @property
+    def kv_size(self) -> int:
+        """Width of all key (or value) heads together."""
+        return self.num_key_value_heads * self.head_dim
+
+    @property
+    def rope_layers(self) -> tuple[bool, ...]:
+        """Per layer, whether it rotates: it does not if and only if a window is set and the layer is full."""
+        return tuple(self.sliding_window is None or sliding for sliding in self.sliding_layers)
+
+    def sizes(self, names: tuple[str, ...]) -> tuple[int, ...]:
+        """A shape written in the names of these fields, as numbers."""
+        return tuple(int(getattr(self, name)) for name in names)
+
+
+def read_config(model_dir: Path) -> Exaone4Config:
+    """Read and check ``config.json``.
+
+    Raises:
+        ConfigError: missing, malformed, of another architecture, or with a setting that llama.cpp's exaone4
+            cannot compute.
+    """
+    path = model_dir / "config.json"
+    raw = load_json(path, ConfigError)
+    try:
+        return parse_config(raw)
+    except ConfigError as e:
+        raise ConfigError(f"{path}: {e}") from None
+
+
+def parse_config(raw: dict[str, Any]) -> Exaone4Config:
+    """``read_config`` for a configuration that is at hand."""
+    _check_architecture(raw)
+    _check_fixed(raw)
+    layers = _count(raw, "num_hidden_layers", MAX_LAYERS)
+    window = None if _get(raw, "sliding_window") is None else _count(raw, "sliding_window")
+    heads, hidden = _count(raw, "num_attention_heads"), _count(raw, "hidden_size")
+    head_dim = hidden // heads if raw.get("head_dim") is None else _count(raw, "head_dim")
+    theta, scaling = read_rope(raw)
+    config = Exaone4Config(
+        vocab_size=_count(raw, "vocab_size"),
+        hidden_size=hidden,
+        intermediate_size=_count(raw, "intermediate_size"),
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=_count(raw, "num_key_value_heads"),
+        head_dim=head_dim,
+        max_position_embeddings=_count(raw, "max_position_embeddings"),
+        rms_norm_eps=_positive(raw, "rms_norm_eps"),
+        tie_word_embeddings=_flag(raw, "tie_word_embeddings"),
+        sliding_window=window,
+        sliding_layers=_sliding_layers(raw, layers, window),
+        rope_theta=theta,
+        rope_scaling=scaling,
+        eos_token_ids=_token_ids(raw.get("eos_token_id")),
+    )
+    _check_heads(config)
+    return config
+
+
+def check_llama_cpp_runs_it(n_layers: int, sliding_window: int | None) -> None:
+    """Refuse what llama.cpp would load without a word and compute wrong: it decides by the depth alone.
+
+    Raises:
+        ConfigError: a window at a depth other than 64, or no window at 64.
+    """
+    if (sliding_window is not None) == (n_layers == WINDOWED_DEPTH):
+        return
+    has = "no window" if sliding_window is None else f"a sliding window of {sliding_window}"
+    does = "always" if n_layers == WINDOWED_DEPTH else "never"
+    raise ConfigError(
+        f"the model has {n_layers} layers and {has}, but at that depth llama.cpp {does} uses a window and "
+        "would compute other logits; --allow-wrong-in-llama-cpp writes the file all the same"
+    )
+
+
+def _check_architecture(raw: dict[str, Any]) -> None:
+    model_type, architectures = raw.get("model_type"), raw.get("architectures") or []
+    named = ", ".join(map(str, architectures)) if isinstance(architectures, list) else str(architectures)
+    if model_type != MODEL_TYPE:
+        raise ConfigError(f"the architecture is {named or model_type}, not {ARCHITECTURES[0]}")
+    if named and named not in ARCHITECTURES:
+        raise ConfigError(f"the architecture is {named}; only {ARCHITECTURES[0]} can be converted")
+    if (quantization := raw.get("quantization_config")) is not None:
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
+        raise ConfigError(f"the checkpoint is quantized ({method}); convert the original one")
+
+
+def _check_fixed(raw: dict[str, Any]) -> None:
+    for key, only in FIXED.items():
+        if raw.get(key, only) != only:
+            raise ConfigError(f"{key} is {raw[key]!r}; llama.cpp's exaone4 computes only {only!r}")
+
+
+def _check_heads(c: Exaone4Config) -> None:
+    if c.q_size != c.hidden_size:
+        raise ConfigError(
+            f"num_attention_heads x head_dim is {c.num_attention_heads} x {c.head_dim} = {c.q_size}, "
+            f"not hidden_size {c.hidden_size}: llama.cpp's exaone4 needs them equal"
+        )
+    if c.num_attention_heads % c.num_key_value_heads:
+        raise ConfigError(
+            f"num_attention_heads {c.num_attention_heads} is no multiple of num_key_value_heads {c.num_key_value_heads}"
+        )
+    if c.head_dim % 2:
+        raise ConfigError(f"head_dim is {c.head_dim}; RoPE needs it even")
+
+
+def _sliding_layers(raw: dict[str, Any], layers: int, window: int | None) -> tuple[bool, ...]:
+    """Which layers slide: ``layer_types`` says so, else the pattern."""
+    if (types := raw.get("layer_types")) is not None:
+        sliding = _from_layer_types(types, layers)
+    else:
+        sliding = _from_pattern(_get(raw, "sliding_window_pattern"), layers) if window else (False,) * layers
+    if any(sliding) and window is None:
+        raise ConfigError("layer_types has sliding_attention, but sliding_window is null")
+    return sliding
+
+
+def _from_layer_types(types: Any, layers: int) -> tuple[bool, ...]:
+    if not isinstance(types, list) or len(types) != layers:
+        has = f"{len(types)} entries" if isinstance(types, list) else repr(types)
+        raise ConfigError(f"layer_types has {has}, num_hidden_layers is {layers}")
+    if unknown := [t for t in types if t not in (SLIDING, FULL)]:
+        raise ConfigError(f"layer_types has {unknown[0]!r}; known are {SLIDING} and {FULL}")
+    return tuple(t == SLIDING for t in types)
+
+
+def _from_pattern(pattern: Any, layers: int) -> tuple[bool, ...]:
+    """The layers of a pattern: LLLG is repeated; 4 means that each fourth is full; 0 or null, that all are."""
+    if pattern is None or (pattern == 0 and not isinstance(pattern, bool)):
+        return (False,) * layers
+    if isinstance(pattern, str) and pattern and set(pattern) <= {"L", "G"}:
+        return tuple(pattern[i % len(pattern)] == "L" for i in range(layers))
+    if isinstance(pattern, int) and not isinstance(pattern, bool) and pattern > 0:
+        return tuple((i + 1) % pattern != 0 for i in range(layers))
+    raise ConfigError(f'sliding_window_pattern is {pattern!r}; it may be like "LLLG", a number, 0 or null')
+
+
+def _token_ids(value: Any) -> tuple[int, ...]:
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
+        raise ConfigError(f"eos_token_id is {value!r}; it may be a token id or a list of them")
+    return tuple(ids)
+
+
+def _get(raw: dict[str, Any], key: str) -> Any:
+    return raw.get(key, DEFAULTS.get(key))
+
+
+def _count(raw: dict[str, Any], key: str, most: int = 2**31 - 1) -> int:
+    value = _get(raw, key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= most:
+        raise ConfigError(f"{key} is {value!r}; it must be a whole number from 1 to {most}")
+    return value
+
+
+def _positive(raw: dict[str, Any], key: str) -> float:
+    value = _get(raw, key)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise ConfigError(f"{key} is {value!r}; it must be a number above 0")
+    return float(value)
+
+
+def _flag(raw: dict[str, Any], key: str) -> bool:
+    value = _get(raw, key)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{key} is {value!r}; it must be true or false")
+    return value

@@ -1,0 +1,181 @@
+"""The two commands of this room, as functions: ``convert`` a checkpoint, ``quantize`` a GGUF."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from exaone4_gguf.converter import pipeline
+from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
+from exaone4_gguf.converter.gguf_values import Metadata
+from exaone4_gguf.converter.hub import model_folder
+from exaone4_gguf.converter.metadata import file_type_keys
+from exaone4_gguf.converter.model import Model, from_checkpoint, from_gguf
+from exaone4_gguf.converter.output import Output, check_target
+from exaone4_gguf.converter.plan import Plan, make_plan
+from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.errors import OutputError, QuantizeError
+from exaone4_gguf.quant.recipes import FILE_TYPES, FileType, Overrides, TensorShape, assign_types, file_type
+from exaone4_gguf.quant.types import TensorType
+
+AUTO = "auto"
+"""The outtype that keeps each matrix in the type it has in the checkpoint."""
+
+ShowProgress = Callable[[Plan], AbstractContextManager[pipeline.Progress]]
+
+
+def _silently(plan: Plan) -> AbstractContextManager[pipeline.Progress]:
+    return nullcontext(lambda n_bytes: None)
+
+
+class WriteOptions(TypedDict, total=False):
+    """How to write; both commands take these.
+
+    ``split_max_size``: the most bytes of tensors in one file; 0 (the default) for one file.
+    ``threads``: by default as many as processors. ``force``: replace an existing target.
+    ``dry_run``: plan, and write nothing. ``show_progress``: given the plan, a context that counts bytes.
+    """
+
+    split_max_size: int
+    threads: int | None
+    force: bool
+    dry_run: bool
+    show_progress: ShowProgress
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was written, or would be: ``plan`` has the files and the tensors with their types."""
+
+    plan: Plan
+    file_type: FileType
+    written: bool
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files, one unless split."""
+        return tuple(file.path for file in self.plan.files)
+
+
+def convert(
+    model_dir: str | Path,
+    outfile: str | Path,
+    outtype: str = AUTO,
+    *,
+    overrides: Overrides | None = None,
+    allow_wrong_in_llama_cpp: bool = False,
+    **options: Unpack[WriteOptions],
+) -> Result:
+    """Convert a Hugging Face folder to GGUF, quantizing in the same pass.
+
+    Args:
+        model_dir: the folder, or the id of a repository on the Hugging Face Hub.
+        outfile: the target, or a folder, in which the name is chosen.
+        outtype: a file type (see ``quant.recipes.FILE_TYPES``), or "auto" for the checkpoint's own dtype.
+        overrides: types of single tensors, as llama-quantize's options of the same names.
+        allow_wrong_in_llama_cpp: write files that llama.cpp would load and compute wrong.
+        options: how to write, see ``WriteOptions``.
+
+    Raises:
+        Exaone4Error: the checkpoint is not right, or the target cannot be written. Nothing is left behind.
+    """
+    wanted = None if outtype.lower() == AUTO else file_type(outtype)
+    model = from_checkpoint(model_folder(model_dir), strict=not allow_wrong_in_llama_cpp)
+    target = wanted or _own_file_type(model.tensors)
+    types = _assigned(model, target, overrides) if wanted or overrides else model.types
+    return _write(model, types, target, Path(outfile), **options)
+
+
+def quantize(
+    infile: str | Path,
+    outfile: str | Path,
+    outtype: str,
+    *,
+    overrides: Overrides | None = None,
+    allow_requantize: bool = False,
+    allow_wrong_in_llama_cpp: bool = False,
+    **options: Unpack[WriteOptions],
+) -> Result:
+    """Quantize a GGUF file of EXAONE 4 (any part of a split one), keeping all its other keys.
+
+    Args:
+        allow_requantize: quantize what is quantized already, which costs more than once from the original.
+
+    The other arguments are those of ``convert``.
+
+    Raises:
+        Exaone4Error: the input is not right, or the target cannot be written. Nothing is left behind.
+    """
+    target = file_type(outtype)
+    gguf = read_gguf(Path(infile))
+    model = from_gguf(gguf, strict=not allow_wrong_in_llama_cpp)
+    types = _assigned(model, target, overrides)
+    if not allow_requantize:
+        _refuse_requantizing(gguf, model, types)
+    _refuse_own_input(Path(outfile), gguf)
+    return _write(model, types, target, Path(outfile), **options)
+
+
+def _own_file_type(tensors: Sequence[SourceTensor]) -> FileType:
+    """The file type that most weights have: what a lossless file is called."""
+    weights: Counter[str] = Counter()
+    for t in tensors:
+        weights[t.type.name] += t.n_weights
+    return FILE_TYPES[weights.most_common(1)[0][0]]
+
+
+def _assigned(model: Model, target: FileType, overrides: Overrides | None) -> list[TensorType]:
+    typed = zip(model.tensors, model.types, strict=True)
+    shapes = [TensorShape(t.name, t.shape, type) for t, type in typed]
+    return list(assign_types(shapes, target, model.n_layers, overrides or Overrides()))
+
+
+def _refuse_requantizing(gguf: GGUFFile, model: Model, types: Sequence[TensorType]) -> None:
+    for tensor, type in zip(model.tensors, types, strict=True):
+        if not tensor.type.is_float and tensor.type != type:
+            raise QuantizeError(
+                f"{gguf.path}: tensor {tensor.name} is {tensor.type} already; quantize the original, "
+                "or pass --allow-requantize"
+            )
+
+
+def _refuse_own_input(outfile: Path, gguf: GGUFFile) -> None:
+    if outfile.exists() and outfile.samefile(gguf.path):
+        raise OutputError(f"{outfile}: the target is the input itself; give another name")
+
+
+def _write(
+    model: Model,
+    types: Sequence[TensorType],
+    file_type: FileType,
+    outfile: Path,
+    *,
+    split_max_size: int = 0,
+    threads: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    show_progress: ShowProgress = _silently,
+) -> Result:
+    metadata = model.metadata | file_type_keys(file_type.ftype)
+    target = _target(outfile, metadata, file_type)
+    plan = make_plan(target, metadata, model.tensors, types, split_max_size)
+    if dry_run:
+        return Result(plan, file_type, written=False)
+    check_target(target, plan, force=force)
+    with show_progress(plan) as progress, Output(target, plan) as output:
+        pipeline.run(plan, output, max(1, threads or pipeline.default_threads()), progress)
+        output.commit()
+    return Result(plan, file_type, written=True)
+
+
+def _target(outfile: Path, metadata: Metadata, file_type: FileType) -> Path:
+    """The file to write: in a folder, one named after the model and the type."""
+    if not outfile.is_dir():
+        return outfile
+    name: Any = metadata["general.name"].data if "general.name" in metadata else "EXAONE-4.0"
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in str(name))
+    return outfile / f"{safe.strip('.-') or 'model'}-{file_type.name}.gguf"

@@ -1,0 +1,166 @@
+"""Reading a GGUF file: its metadata and its tensors, mapped. Split files are read as one."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exaone4_gguf.converter.gguf_values import Cursor, Metadata
+from exaone4_gguf.converter.source import Bytes, SourceTensor, as_rows, map_file
+from exaone4_gguf.errors import CheckpointError, GGUFError
+from exaone4_gguf.quant.types import TYPES_BY_ID
+
+MAGIC = b"GGUF"
+VERSION = 3
+ALIGNMENT = 32
+ALIGNMENT_KEY = "general.alignment"
+ARCHITECTURE = "exaone4"
+SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
+
+_SPLIT_NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
+_MAX_DIMS = 4  # GGML_MAX_DIMS
+
+
+@dataclass(frozen=True)
+class GGUFFile:
+    """A GGUF file, or all parts of a split one (the metadata is the first part's)."""
+
+    path: Path
+    metadata: Metadata
+    tensors: dict[str, SourceTensor]
+    n_parts: int = 1
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """The data of a metadata key; ``%s`` in it stands for the architecture."""
+        value = self.metadata.get(key.replace("%s", ARCHITECTURE))
+        return default if value is None else value.data
+
+    @property
+    def alignment(self) -> int:
+        """What the tensors' offsets are multiples of, in bytes."""
+        return int(self.get(ALIGNMENT_KEY, ALIGNMENT))
+
+
+def is_gguf(path: Path) -> bool:
+    """Whether the file begins as a GGUF file does."""
+    try:
+        with open(path, "rb") as f:
+            return f.read(4) == MAGIC
+    except OSError:
+        return False
+
+
+def split_name(target: Path, part: int, parts: int) -> Path:
+    """The name of a part, counted from 1, as llama.cpp looks for it."""
+    return target.with_name(f"{target.stem}-{part:05d}-of-{parts:05d}.gguf")
+
+
+def read_gguf(path: Path) -> GGUFFile:
+    """Read the header of an EXAONE 4 GGUF file and map its tensors.
+
+    ``path`` may be any part of a split file; the others are looked for beside it.
+
+    Raises:
+        GGUFError: not a GGUF file, damaged, truncated, another architecture, a part missing.
+    """
+    try:
+        first = _read_part(path)
+    except CheckpointError as e:
+        raise GGUFError(str(e)) from e
+    match = _SPLIT_NAME.fullmatch(path.name)
+    if match and first.get("split.count", 1) > 1:
+        parts = [_read_part(part) for part in _part_paths(path, match[1], int(match[3]))]
+        first = _joined(path, parts)
+    architecture = first.get("general.architecture")
+    if architecture != ARCHITECTURE:
+        raise GGUFError(f"{path}: architecture is '{architecture}', not {ARCHITECTURE}")
+    return first
+
+
+def _part_paths(path: Path, stem: str, count: int) -> list[Path]:
+    paths = [path.with_name(f"{stem}-{i:05d}-of-{count:05d}.gguf") for i in range(1, count + 1)]
+    missing = [p.name for p in paths if not p.is_file()]
+    if missing:
+        raise GGUFError(f"{path}: {len(missing)} of its {count} parts are missing: {', '.join(missing[:3])}")
+    return paths
+
+
+def _joined(path: Path, parts: list[GGUFFile]) -> GGUFFile:
+    tensors: dict[str, SourceTensor] = {}
+    for i, part in enumerate(parts):
+        if (part.get("split.no"), part.get("split.count")) != (i, len(parts)):
+            raise GGUFError(f"{part.path}: its split.no and split.count are not those of part {i + 1}")
+        if twice := tensors.keys() & part.tensors.keys():
+            raise GGUFError(f"{part.path}: tensor {min(twice)} is in an earlier part already")
+        tensors |= part.tensors
+    expected = parts[0].get("split.tensors.count", len(tensors))
+    if expected != len(tensors):
+        raise GGUFError(f"{path}: its parts hold {len(tensors)} tensors, split.tensors.count says {expected}")
+    return GGUFFile(path, parts[0].metadata, tensors, len(parts))
+
+
+def _read_part(path: Path) -> GGUFFile:
+    if not path.is_file():
+        raise GGUFError(f"{path}: no such file")
+    raw = map_file(path)
+    try:
+        return _parse(path, raw)
+    except GGUFError as e:
+        raise GGUFError(f"{path}: {e}") from None
+
+
+def _parse(path: Path, raw: Bytes) -> GGUFFile:
+    cursor = Cursor(raw.data)
+    if len(raw) < 4 or bytes(cursor.take(4)) != MAGIC:
+        raise GGUFError("not a GGUF file")
+    version = cursor.u32()
+    if version not in (2, VERSION):
+        raise GGUFError(f"GGUF version {version}; this reads 2 and 3, little-endian")
+    n_tensors, n_values = cursor.u64(), cursor.u64()
+    metadata: Metadata = {}
+    for _ in range(n_values):
+        key = _text(cursor.string())
+        if key in metadata:
+            raise GGUFError(f"the header is damaged: key {key} is there twice")
+        metadata[key] = cursor.value()
+    infos = [_tensor_info(cursor) for _ in range(n_tensors)]
+    alignment = metadata[ALIGNMENT_KEY].data if ALIGNMENT_KEY in metadata else ALIGNMENT
+    if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
+        raise GGUFError(f"the header is damaged: {ALIGNMENT_KEY} is {alignment}")
+    start = -(-cursor.at // alignment) * alignment
+    tensors: dict[str, SourceTensor] = {}
+    for name, shape, type_id, offset in infos:
+        if name in tensors:
+            raise GGUFError(f"the header is damaged: tensor {name} is there twice")
+        tensors[name] = _tensor(raw[start:], name, shape, type_id, offset)
+    return GGUFFile(path, metadata, tensors)
+
+
+def _text(s: str | bytes) -> str:
+    if isinstance(s, bytes):
+        raise GGUFError(f"the header is damaged: the name {s[:40]!r} is not UTF-8")
+    return s
+
+
+def _tensor_info(cursor: Cursor) -> tuple[str, tuple[int, ...], int, int]:
+    name, n_dims = _text(cursor.string()), cursor.u32()
+    if n_dims > _MAX_DIMS:
+        raise GGUFError(f"the header is damaged: tensor {name} has {n_dims} dimensions")
+    shape = tuple(cursor.u64() for _ in range(n_dims))[::-1]
+    return name, shape, cursor.u32(), cursor.u64()
+
+
+def _tensor(data: Bytes, name: str, shape: tuple[int, ...], type_id: int, offset: int) -> SourceTensor:
+    type = TYPES_BY_ID.get(type_id)
+    if type is None:
+        raise GGUFError(f"tensor {name} has type number {type_id}, which is not known here")
+    columns = shape[-1] if shape else 1
+    if columns % type.block_size:
+        raise GGUFError(f"tensor {name}: rows of {columns} cannot be {type}")
+    size = math.prod(shape[:-1]) * type.row_bytes(columns)
+    if offset + size > len(data):
+        raise GGUFError(f"the file is truncated: tensor {name} ends {offset + size - len(data):,} bytes past it")
+    return SourceTensor(name, shape, type, as_rows(data[offset : offset + size], shape, type))

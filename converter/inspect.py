@@ -1,0 +1,201 @@
+"""What a file or a folder is: everything that ``exaone4-gguf inspect`` shows, as data."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from exaone4_gguf.converter.gguf_file import ARCHITECTURE, GGUFFile, is_gguf, read_gguf
+from exaone4_gguf.converter.gguf_values import Metadata, ValueType
+from exaone4_gguf.converter.hub import model_folder
+from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
+from exaone4_gguf.converter.model import Model, from_checkpoint, from_gguf
+from exaone4_gguf.converter.plan import PlannedTensor
+from exaone4_gguf.converter.tokenizer import TokenType
+from exaone4_gguf.errors import ConfigError
+from exaone4_gguf.quant.recipes import FILE_TYPES
+
+_LONG = 256
+"""Arrays with more items than this are told by their length."""
+
+
+@dataclass(frozen=True)
+class TypeRow:
+    """All tensors of one type together."""
+
+    type: str
+    tensors: int
+    weights: int
+    bytes: int
+    bits_per_weight: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A GGUF file, or the checkpoint that would become one.
+
+    ``layers`` has a letter for each: L sees only the window, G sees all. ``warning`` says what llama.cpp
+    would do wrong with it. ``template`` is None without a chat template.
+    """
+
+    path: str
+    kind: str
+    parts: int
+    name: str
+    file_type: str
+    weights: int
+    bytes: int
+    bits_per_weight: float
+    context_length: int
+    layers: str
+    rope_layers: int
+    sliding_window: int | None
+    tied: bool
+    warning: str | None
+    types: list[TypeRow]
+    tokens: dict[str, int]
+    template: dict[str, bool] | None
+    metadata: dict[str, Any]
+    tensors: list[dict[str, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """The summary in JSON's types."""
+        return asdict(self)
+
+
+def inspect(path: str | Path) -> Summary:
+    """Read a GGUF file (any part of a split one), or a Hugging Face folder, and sum it up.
+
+    Raises:
+        Exaone4Error: it is neither, or it is damaged.
+    """
+    if Path(path).is_file() or is_gguf(Path(path)) or str(path).endswith(".gguf"):
+        gguf = read_gguf(Path(path))
+        return _summary(Path(path), from_gguf(gguf, strict=False), gguf)
+    folder = model_folder(path)
+    return _summary(folder, from_checkpoint(folder, strict=False), None)
+
+
+def _summary(path: Path, model: Model, gguf: GGUFFile | None) -> Summary:
+    rows = _type_rows(model)
+    n_bytes = sum(row.bytes for row in rows)
+    pattern = _data(model.metadata, "attention.sliding_window_pattern", [False] * model.n_layers)
+    return Summary(
+        path=str(path),
+        kind="gguf" if gguf else "checkpoint",
+        parts=gguf.n_parts if gguf else 1,
+        name=str(model.metadata["general.name"].data) if "general.name" in model.metadata else path.stem,
+        file_type=_file_type(gguf) if gguf else rows[0].type,
+        weights=model.n_weights,
+        bytes=n_bytes,
+        bits_per_weight=round(8 * n_bytes / max(1, model.n_weights), 3),
+        context_length=int(_data(model.metadata, "context_length", 0)),
+        layers="".join("L" if sliding else "G" for sliding in pattern),
+        rope_layers=sum(_data(model.metadata, "attention.rope_pattern", _rope_pattern(model, pattern))),
+        sliding_window=model.sliding_window,
+        tied=all(t.name != "output.weight" for t in model.tensors),
+        warning=_warning(model),
+        types=rows,
+        tokens=_tokens(model.metadata),
+        template=_template(model.metadata),
+        metadata=_readable(gguf.metadata if gguf else model.metadata),
+        tensors=[
+            {"name": t.name, "shape": list(t.shape), "type": type.name, "bytes": PlannedTensor(t, type, 0).n_bytes}
+            for t, type in zip(model.tensors, model.types, strict=True)
+        ],
+    )
+
+
+def _data(metadata: Metadata, key: str, default: Any) -> Any:
+    value = metadata.get(f"{ARCHITECTURE}.{key}")
+    return default if value is None else value.data
+
+
+def _rope_pattern(model: Model, sliding: list[bool]) -> list[int]:
+    """Files of other tools lack the array: the rule is that full layers skip RoPE where a window is set."""
+    return [int(model.sliding_window is None or s) for s in sliding]
+
+
+def _type_rows(model: Model) -> list[TypeRow]:
+    """The types, the one that takes most bytes first."""
+    groups: dict[str, list[PlannedTensor]] = defaultdict(list)
+    for tensor, type in zip(model.tensors, model.types, strict=True):
+        groups[type.name].append(PlannedTensor(tensor, type, 0))
+    rows = [
+        TypeRow(
+            type=name,
+            tensors=len(group),
+            weights=sum(t.source.n_weights for t in group),
+            bytes=sum(t.n_bytes for t in group),
+            bits_per_weight=group[0].type.bits_per_weight,
+        )
+        for name, group in groups.items()
+    ]
+    return sorted(rows, key=lambda row: -row.bytes)
+
+
+def _file_type(gguf: GGUFFile) -> str:
+    number = gguf.get("general.file_type")
+    return next((t.name for t in FILE_TYPES.values() if t.ftype == number), f"file type {number}")
+
+
+def _warning(model: Model) -> str | None:
+    try:
+        model.check_llama_cpp_runs_it()
+    except ConfigError as e:
+        return str(e).split(";")[0]
+    return None
+
+
+def _tokens(metadata: Metadata) -> dict[str, int]:
+    """How many tokens there are of each type."""
+    value = metadata.get("tokenizer.ggml.token_type")
+    types = value.data if value else []
+    counts = {kind.name.lower(): types.count(kind) for kind in TokenType}
+    return {"all": len(types)} | {name: n for name, n in counts.items() if n}
+
+
+def _template(metadata: Metadata) -> dict[str, bool] | None:
+    """What the chat template takes, by the variables it asks for."""
+    value = metadata.get("tokenizer.chat_template")
+    if value is None:
+        return None
+    variables = _variables(str(value.data))
+    return {
+        "readable": variables is not None,
+        "reasoning": "enable_thinking" in (variables or ()),
+        "tools": "tools" in (variables or ()),
+        "generation_prompt": "add_generation_prompt" in (variables or ()),
+    }
+
+
+def _variables(template: str) -> set[str] | None:
+    import jinja2.meta
+
+    environment = jinja2.Environment(extensions=["jinja2.ext.loopcontrols"])  # noqa: S701 - only parsed
+    try:
+        return jinja2.meta.find_undeclared_variables(environment.parse(template))
+    except jinja2.TemplateError:
+        return None
+
+
+def _readable(metadata: Metadata) -> dict[str, Any]:
+    """The metadata in JSON's types; long arrays and the licence's text by their length."""
+    readable: dict[str, Any] = {}
+    for key, value in metadata.items():
+        data = value.data
+        if value.type is ValueType.ARRAY and len(data) > _LONG:
+            readable[key] = f"[{len(data)} items]"
+        elif key == LICENSE_TEXT_KEY:
+            readable[key] = f"[{len(data)} characters]"
+        else:
+            readable[key] = _text(data)
+    return readable
+
+
+def _text(data: Any) -> Any:
+    if isinstance(data, bytes):
+        return data.decode("utf-8", errors="replace")
+    return [_text(item) for item in data] if isinstance(data, list) else data

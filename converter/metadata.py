@@ -1,0 +1,168 @@
+"""The metadata of the GGUF file: what hubs show, what llama.cpp computes with, the tokenizer, the template."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exaone4_gguf.converter.chat_template import DEFAULT
+from exaone4_gguf.converter.config import Exaone4Config
+from exaone4_gguf.converter.gguf_file import ARCHITECTURE
+from exaone4_gguf.converter.gguf_values import Metadata, Value, ValueType, array, boolean, f32, string, strings, u32
+from exaone4_gguf.converter.tokenizer import Tokenizer
+from exaone4_gguf.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gguf.metadata import Metadata as HubMetadata
+
+PRE_TOKENIZER = "exaone4"
+
+LICENSE_TEXT_KEY = "exaone4_gguf.license_text"
+"""EXAONE's licence must travel with derived files; GGUF's own keys hold only its name and link."""
+
+_LICENSE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md")
+_ROLE_KEYS = {"bos": "bos_token_id", "unk": "unknown_token_id", "pad": "padding_token_id"}
+_EOS_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
+"""llama.cpp ends a generation at each of these, so that a list of up to three ids fits."""
+
+QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION (ggml.h)
+
+
+def build_metadata(
+    model_dir: Path, config: Exaone4Config, tokenizer: Tokenizer, templates: dict[str, str], n_params: int
+) -> Metadata:
+    """All keys but ``general.file_type`` and ``general.quantization_version``, which the plan adds.
+
+    Args:
+        n_params: number of weights, for the size label.
+    """
+    return dict(
+        (
+            ("general.architecture", string(ARCHITECTURE)),
+            *_general(model_dir, n_params),
+            *_hyperparameters(config),
+            *_tokenizer(config, tokenizer),
+            *_templates(templates),
+        )
+    )
+
+
+def file_type_keys(ftype: int) -> Metadata:
+    """The two keys that a quantization sets, in the order in which llama.cpp writes them."""
+    return {
+        "general.quantization_version": u32(QUANTIZATION_VERSION),
+        "general.file_type": u32(ftype),
+    }
+
+
+def _general(model_dir: Path, n_params: int) -> Iterator[tuple[str, Any]]:
+    """Names and licence, by the conventions of gguf-py from the model card and the folder's name."""
+    yield "general.type", string("model")
+    general = _from_gguf_py(model_dir, n_params)
+    yield from general.items()
+    if license_text := _license_text(model_dir):
+        if "general.license" not in general:
+            yield "general.license.name", string(license_text.strip().splitlines()[0].strip())
+            yield "general.license.link", string(_LICENSE_FILES[0])
+        yield LICENSE_TEXT_KEY, string(license_text)
+
+
+def _license_text(model_dir: Path) -> str:
+    for name in _LICENSE_FILES:
+        if (path := model_dir / name).is_file() and (text := path.read_text("utf-8", errors="replace")).strip():
+            return text
+    return ""
+
+
+def _from_gguf_py(model_dir: Path, n_params: int) -> Metadata:
+    """gguf-py tells the ``general.*`` keys only to its writer, which keeps them until it is given a file."""
+    from gguf import GGUFWriter
+    from gguf.utility import size_label
+
+    hub = _hub_metadata(model_dir.resolve(), n_params)
+    hub.size_label = hub.size_label or size_label(n_params, n_params, 0, 0)
+    hub.name = hub.name or ARCHITECTURE
+    hub.set_gguf_meta_model(writer := GGUFWriter(None, ARCHITECTURE))
+    told = {key: _value(v.type, v.value) for key, v in writer.kv_data[0].items()}
+    del told["general.architecture"]
+    return told
+
+
+def _hub_metadata(model_dir: Path, n_params: int) -> HubMetadata:
+    """What gguf-py finds in the model card and the names; a card that cannot be read is none, as on the hubs."""
+    import yaml
+    from gguf.metadata import Metadata as HubMetadata
+
+    try:
+        return HubMetadata.load(model_path=model_dir, total_params=n_params)
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as e:
+        reason = str(e).splitlines()[0]
+        logging.getLogger(__name__).warning("%s: its front matter is skipped: %s", model_dir / "README.md", reason)
+        return HubMetadata.apply_metadata_heuristic(HubMetadata(), {}, {}, model_dir, n_params)
+
+
+def _value(kind: int, value: Any) -> Value:
+    """A value that gguf-py's writer kept. Cards are written by hand: where a text is meant, anything may stand."""
+    if kind == ValueType.ARRAY:
+        return strings(str(item) for item in value)
+    return string(str(value)) if kind == ValueType.STRING else Value(ValueType(kind), value)
+
+
+def _hyperparameters(c: Exaone4Config) -> Iterator[tuple[str, Any]]:
+    for key, value in (
+        ("block_count", u32(c.num_hidden_layers)),
+        ("context_length", u32(c.max_position_embeddings)),
+        ("embedding_length", u32(c.hidden_size)),
+        ("feed_forward_length", u32(c.intermediate_size)),
+        ("attention.head_count", u32(c.num_attention_heads)),
+        ("attention.head_count_kv", u32(c.num_key_value_heads)),
+        ("rope.freq_base", f32(c.rope_theta)),
+        ("attention.layer_norm_rms_epsilon", f32(c.rms_norm_eps)),
+        ("attention.key_length", u32(c.head_dim)),
+        ("attention.value_length", u32(c.head_dim)),
+        ("vocab_size", u32(c.vocab_size)),
+    ):
+        yield f"{ARCHITECTURE}.{key}", value
+    if c.sliding_window is not None:
+        yield f"{ARCHITECTURE}.attention.sliding_window", u32(c.sliding_window)
+        pattern = array(ValueType.BOOL, c.sliding_layers)
+        yield f"{ARCHITECTURE}.attention.sliding_window_pattern", pattern
+    rope_pattern = array(ValueType.UINT32, map(int, c.rope_layers))
+    yield f"{ARCHITECTURE}.attention.rope_pattern", rope_pattern
+
+
+def _tokenizer(c: Exaone4Config, t: Tokenizer) -> Iterator[tuple[str, Any]]:
+    yield "tokenizer.ggml.model", string("gpt2")
+    yield "tokenizer.ggml.pre", string(PRE_TOKENIZER)
+    yield "tokenizer.ggml.tokens", strings(t.texts())
+    yield "tokenizer.ggml.token_type", array(ValueType.INT32, map(int, t.types))
+    if t.merges:
+        yield "tokenizer.ggml.merges", strings(t.merges)
+    for role, key in _ROLE_KEYS.items():
+        if role in t.special_ids:
+            yield f"tokenizer.ggml.{key}", u32(t.special_ids[role])
+    for key, token_id in zip(_EOS_KEYS, _end_ids(c, t), strict=False):
+        yield f"tokenizer.ggml.{key}", u32(token_id)
+    yield "tokenizer.ggml.add_bos_token", boolean(t.adds_bos)
+    yield "tokenizer.ggml.add_eos_token", boolean(t.adds_eos)
+
+
+def _end_ids(c: Exaone4Config, t: Tokenizer) -> list[int]:
+    """The ids that end a generation; the tokenizer's own end of turn comes first where it is among them."""
+    own = t.special_ids.get("eos")
+    ids = list(c.eos_token_ids) or [i for i in (own,) if i is not None]
+    for i in ids:
+        if i >= len(t.tokens):
+            raise ConfigError(f"eos_token_id {i} is not in the vocabulary of {len(t.tokens)} tokens")
+    return sorted(ids, key=lambda i: i != own)
+
+
+def _templates(templates: dict[str, str]) -> Iterator[tuple[str, Any]]:
+    """The key names are gguf-py's (Keys.Tokenizer.CHAT_TEMPLATE*)."""
+    for name, template in templates.items():
+        key = "tokenizer.chat_template" + ("" if name == DEFAULT else f".{name}")
+        yield key, string(template)
+    if extra := sorted(templates.keys() - {DEFAULT}):
+        yield "tokenizer.chat_templates", strings(extra)

@@ -1,0 +1,206 @@
+"""The target on disk: under its name there is nothing, the old file, or the whole new one, never half of one.
+
+The parts are written into a folder beside the target, which its process holds a lock on, synced, and renamed.
+A folder that a killed run left has no lock; the next run that writes beside it removes it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import secrets
+import shutil
+import threading
+from enum import Enum, auto
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from exaone4_gguf.converter.plan import Plan, PlannedFile
+from exaone4_gguf.errors import OutputError
+
+# Windows has no fcntl; open files cannot be removed there, which protects a live run as well.
+fcntl: Any = importlib.import_module("fcntl") if importlib.util.find_spec("fcntl") else None
+
+
+class State(Enum):
+    """Where an output is in its life."""
+
+    NEW = auto()
+    OPEN = auto()
+    COMMITTED = auto()
+    DISCARDED = auto()
+
+
+def check_target(target: Path, plan: Plan, *, force: bool) -> None:
+    """Refuse what cannot be written, before the first weight is read.
+
+    Raises:
+        OutputError: the folder is missing or cannot be written to, the target exists, the disk is too small.
+    """
+    folder = target.parent
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: no such folder")
+    for file in plan.files:
+        if file.path.is_dir():
+            raise OutputError(f"{file.path}: it is a folder")
+        if file.path.exists() and not force:
+            raise OutputError(f"{file.path}: it exists already; --force replaces it")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{folder}: no permission to write there")
+    free = shutil.disk_usage(folder).free
+    if free < plan.size:
+        raise OutputError(f"{folder}: the disk is too small: {plan.size:,} bytes needed, {free:,} free")
+
+
+class Output:
+    """The files of a plan, being written. Leaving the context without ``commit`` removes them.
+
+    ``write`` may be called from several threads at once.
+
+    Raises:
+        OutputError: the disk is full, or a file cannot be written.
+    """
+
+    def __init__(self, target: Path, plan: Plan) -> None:
+        self._target = target
+        self._plan = plan
+        self._state = State.NEW
+        self._lock: int | None = None
+        self._files: dict[Path, int] = {}
+
+    def __enter__(self) -> Output:
+        assert self._state is State.NEW
+        try:
+            _remove_abandoned(self._target.parent)
+            self._folder, self._lock = _locked_folder(self._target.parent)
+            self._state = State.OPEN
+            for file in self._plan.files:
+                self._open(file)
+        except OSError as e:
+            self._discard()
+            raise _output_error(self._target, e) from e
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._state is State.OPEN:
+            self._discard()
+
+    def write(self, file: PlannedFile, offset: int, data: memoryview) -> None:
+        """Write bytes at an offset of one of the plan's files."""
+        try:
+            _write_at(self._files[file.path], data, offset)
+        except OSError as e:
+            raise _output_error(self._target, e) from e
+
+    def commit(self) -> None:
+        """Sync the files and give them their names; the first part last, as it makes the set complete."""
+        assert self._state is State.OPEN
+        try:
+            for fd in self._files.values():
+                os.fsync(fd)
+            self._close()
+            paths = [file.path for file in self._plan.files]
+            if len(paths) > 1:
+                paths[0].unlink(missing_ok=True)
+            for path in reversed(paths):
+                os.replace(self._folder / path.name, path)
+            _sync_folder(self._target.parent)
+        except OSError as e:
+            raise _output_error(self._target, e) from e
+        self._state = State.COMMITTED
+        self._remove_folder()
+
+    def _open(self, file: PlannedFile) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        fd = os.open(self._folder / file.path.name, flags, 0o666)
+        self._files[file.path] = fd
+        os.truncate(fd, file.size)
+        _write_at(fd, memoryview(file.header), 0)
+
+    def _close(self) -> None:
+        while self._files:
+            os.close(self._files.popitem()[1])
+
+    def _discard(self) -> None:
+        self._close()
+        if self._state is State.OPEN:
+            self._remove_folder()
+        self._state = State.DISCARDED
+
+    def _remove_folder(self) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+
+def _output_error(target: Path, e: OSError) -> OutputError:
+    return OutputError(f"{target}: it cannot be written: {e.strerror or e}")
+
+
+_SUFFIX = ".exaone4-gguf-partial"
+
+
+def _locked_folder(parent: Path) -> tuple[Path, int | None]:
+    """A new hidden folder in ``parent``, and the descriptor that holds its lock."""
+    while True:
+        folder = parent / f".{secrets.token_hex(6)}{_SUFFIX}"
+        folder.mkdir()
+        if fcntl is None:
+            return folder, None
+        if (lock := _try_lock(folder)) is not None:
+            if folder.exists():
+                return folder, lock
+            os.close(lock)  # another run took it for abandoned, between mkdir and lock
+
+
+def _try_lock(folder: Path) -> int | None:
+    try:
+        fd = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for folder in parent.glob(f".*{_SUFFIX}"):
+        if fcntl is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        elif (lock := _try_lock(folder)) is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+_seek = threading.Lock()
+
+
+def _write_at(fd: int, data: memoryview, offset: int) -> None:
+    while data:
+        written = _write_some(fd, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _write_some(fd: int, data: memoryview, offset: int) -> int:
+    if hasattr(os, "pwrite"):
+        return os.pwrite(fd, data, offset)
+    with _seek:  # Windows
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.write(fd, data)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,79 @@
+"""From the checkpoint's tensors to the GGUF's: all there, of the right shape, under their GGUF names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from exaone4_gguf.converter.config import Exaone4Config
+from exaone4_gguf.converter.names import EMBEDDING, IGNORED_SUFFIXES, LM_HEAD, ROPE_FREQS, expected_tensors
+from exaone4_gguf.converter.rope import frequency_factors
+from exaone4_gguf.converter.source import SourceTensor, as_rows
+from exaone4_gguf.errors import CheckpointError
+from exaone4_gguf.quant import kernels
+from exaone4_gguf.quant.types import TYPES
+
+_COMPARED_ROWS = 1024
+
+
+def gguf_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> list[SourceTensor]:
+    """The tensors of the GGUF file, in no particular order.
+
+    Args:
+        found: the checkpoint's tensors by their Hugging Face names.
+
+    Raises:
+        CheckpointError: a tensor is missing, has another shape, or is left over.
+    """
+    expected = list(expected_tensors(config))
+    if missing := [e for e in expected if e.hf_name not in found]:
+        raise CheckpointError(
+            f"tensor {missing[0].hf_name} of shape {list(missing[0].shape)} is missing ({len(missing)} in all)"
+        )
+    for e in expected:
+        if found[e.hf_name].shape != e.shape:
+            raise CheckpointError(
+                f"tensor {e.hf_name} has shape {list(found[e.hf_name].shape)}; config.json says {list(e.shape)}"
+            )
+    _check_left_over(config, found, {e.hf_name for e in expected})
+    tensors = [_renamed(found[e.hf_name], e.gguf_name) for e in expected]
+    return tensors + list(_rope_freqs(config))
+
+
+def _renamed(tensor: SourceTensor, name: str) -> SourceTensor:
+    return SourceTensor(name, tensor.shape, tensor.type, tensor.rows)
+
+
+def _rope_freqs(config: Exaone4Config) -> Iterator[SourceTensor]:
+    if config.rope_scaling is None:
+        return
+    factors = frequency_factors(config.rope_theta, config.rope_scaling, config.head_dim)
+    f32 = TYPES["F32"]
+    yield SourceTensor(ROPE_FREQS, factors.shape, f32, as_rows(factors.view(np.uint8), factors.shape, f32))
+
+
+def _check_left_over(config: Exaone4Config, found: Mapping[str, SourceTensor], expected: set[str]) -> None:
+    left = [name for name in found if name not in expected and not name.endswith(IGNORED_SUFFIXES)]
+    if LM_HEAD in left and config.tie_word_embeddings:
+        _check_tied(found[LM_HEAD], found[EMBEDDING])
+        left.remove(LM_HEAD)
+    if left:
+        shape = list(found[left[0]].shape)
+        raise CheckpointError(f"tensor {left[0]} of shape {shape} is not one of EXAONE 4's ({len(left)} in all)")
+
+
+def _check_tied(head: SourceTensor, embedding: SourceTensor) -> None:
+    """Many fine-tunes of tied models save the embedding a second time; it must be the same."""
+    if head.shape != embedding.shape:
+        raise CheckpointError(
+            f"tensor {LM_HEAD} has shape {list(head.shape)}, but it is tied to {EMBEDDING} of {list(embedding.shape)}"
+        )
+    for first in range(0, len(head.rows), _COMPARED_ROWS):
+        rows = slice(first, first + _COMPARED_ROWS)
+        a = kernels.dequantize(head.rows[rows], head.type)
+        b = kernels.dequantize(embedding.rows[rows], embedding.type)
+        if not np.array_equal(a, b, equal_nan=True):
+            raise CheckpointError(
+                f"tensor {LM_HEAD} differs from {EMBEDDING}, though config.json says that they are tied; "
+                "if the head was trained, set tie_word_embeddings to false"
+            )

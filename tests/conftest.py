@@ -1,0 +1,52 @@
+"""Fixtures that several test files share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from exaone4_gguf.converter.convert import convert
+
+from tests.checkpoints import DEMO, full_config, hybrid_config, write_checkpoint
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def demo() -> Path:
+    """The bundled checkpoint."""
+    return DEMO
+
+
+@pytest.fixture(scope="session")
+def published() -> Path:
+    """Every file of the published 1.2B but its weights; LG's, so it is not in the repository."""
+    folder = SHARED / "exaone-4.0-1.2b"
+    if not folder.is_dir():
+        pytest.skip("the published files are not at ../shared")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint like the 1.2B."""
+    return write_checkpoint(tmp_path_factory.mktemp("full") / "EXAONE-4.0-Tiny", full_config())
+
+
+@pytest.fixture(scope="session")
+def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random checkpoint like the 32B, in three shards."""
+    return write_checkpoint(tmp_path_factory.mktemp("hybrid") / "hybrid", hybrid_config(), shards=3)
+
+
+@pytest.fixture(scope="session")
+def full_gguf(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lossless file of ``full``."""
+    return convert(full, tmp_path_factory.mktemp("gguf") / "full.gguf").paths[0]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Callable[..., Path]:
+    """Write a random checkpoint like the 1.2B, with changes to its configuration, into a new folder."""
+    return lambda **changes: write_checkpoint(tmp_path / "model", full_config(**changes))
