@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+
 from exaone4_gguf.errors import Exaone4Error, QuantizeError
 from exaone4_gguf.version import __version__
 
@@ -51,7 +52,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="exaone4-gguf")
 def cli() -> None:
-    """EXAONE 4 to GGUF: convert, quantize, inspect."""
+    """EXAONE 4 to GGUF: convert, quantize, inspect, and see it answer."""
 
 
 def main() -> NoReturn:
@@ -154,6 +155,15 @@ def inspect(path: Path, as_json: bool) -> None:
         from exaone4_gguf.render import print_summary
 
         print_summary(summary)
+
+
+@cli.command()
+def demo() -> None:
+    """Convert the checkpoint that comes with the project, and let it answer a question."""
+    from exaone4_gguf.demo.show import run_demo
+
+    for text in run_demo():
+        click.echo(text, nl=False)
 
 
 def _writing(options: dict[str, Any]) -> dict[str, Any]:

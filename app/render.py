@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _STRIP = 32
 """Layers in a line of the strip."""
 
+_LICENCE_KEYS = ("general.license", "general.license.name", "general.license.link")
+
 
 def print_summary(summary: Summary) -> None:
     """A GGUF file or a checkpoint, readably, on stdout."""
@@ -42,9 +44,9 @@ def _facts(s: Summary) -> list[tuple[str, str]]:
     facts += [("layers" if i == 0 else "", strip) for i, strip in enumerate(strips)]
     facts.append(("tokenizer", f"{s.tokens['all']:,} tokens: {tokens}"))
     facts.append(("template", _template(s)))
-    for label, key in (("licence", "general.license"), ("", "general.license.name"), ("", "general.license.link")):
-        if key in s.metadata:
-            facts.append((label, str(s.metadata[key])))
+    licence = [str(s.metadata[key]) for key in _LICENCE_KEYS if key in s.metadata]
+    if licence:
+        facts.append(("licence", ", ".join(licence)))
     return facts
 
 

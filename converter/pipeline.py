@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
 from exaone4_gguf.converter.output import Output
 from exaone4_gguf.converter.plan import Plan, PlannedFile, PlannedTensor
 from exaone4_gguf.converter.source import Bytes

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from exaone4_gguf.errors import ConfigError
 
 

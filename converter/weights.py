@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
+
 from exaone4_gguf.converter.config import Exaone4Config
 from exaone4_gguf.converter.names import EMBEDDING, IGNORED_SUFFIXES, LM_HEAD, ROPE_FREQS, expected_tensors
 from exaone4_gguf.converter.rope import frequency_factors

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+
 from exaone4_gguf.errors import QuantizeError, RuntimeFailure
 from exaone4_gguf.quant.types import TensorType
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
+
 from exaone4_gguf.converter.config import parse_config
 from exaone4_gguf.converter.names import expected_tensors
-from safetensors.torch import save_file
 
 DEMO = Path(__file__).parent.parent / "app" / "demo" / "checkpoint"
 SIDE_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "LICENSE")

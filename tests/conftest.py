@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from exaone4_gguf.converter.convert import convert
 
+from exaone4_gguf.converter.convert import convert
 from tests.checkpoints import DEMO, full_config, hybrid_config, write_checkpoint
 
 SHARED = Path(__file__).parent.parent.parent / "shared"

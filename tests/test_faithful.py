@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, Exaone4Config
+
 from exaone4_gguf.converter.config import read_config
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.demo.conversations import CONVERSATIONS
-from transformers import AutoModelForCausalLM, AutoTokenizer, Exaone4Config
-
 from tests import llama
 from tests.checkpoints import full_config, hybrid_config, random_tensors, write_checkpoint
 

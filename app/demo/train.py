@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from exaone4_gguf.demo.conversations import TRAINING, Conversation, Turn
 from safetensors.torch import save
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, Exaone4Config, Exaone4ForCausalLM
 from transformers.utils.chat_template_utils import render_jinja_template
+
+from exaone4_gguf.demo.conversations import TRAINING, Conversation, Turn
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 HAND_WRITTEN = ("chat_template.jinja", "README.md", "LICENSE")

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from exaone4_gguf.converter.chat_template import read_chat_templates
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.gguf_file import read_gguf

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exaone4_gguf.converter.checkpoint import load_json, read_tensors
-from exaone4_gguf.errors import CheckpointError
 from safetensors.torch import load_file, save_file
 
+from exaone4_gguf.converter.checkpoint import load_json, read_tensors
+from exaone4_gguf.errors import CheckpointError
 from tests.checkpoints import full_config, write_checkpoint
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exaone4_gguf.converter.config import DEFAULTS, FULL, SLIDING, check_llama_cpp_runs_it, parse_config, read_config
-from exaone4_gguf.errors import ConfigError, Exaone4Error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Exaone4Config as Reference
 
+from exaone4_gguf.converter.config import DEFAULTS, FULL, SLIDING, check_llama_cpp_runs_it, parse_config, read_config
+from exaone4_gguf.errors import ConfigError, Exaone4Error
 from tests.checkpoints import LLAMA3, full_config, hybrid_config
 
 ABSENT = object()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exaone4_gguf.converter.convert import convert, quantize
-from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.errors import Exaone4Error, GGUFError
 from gguf import GGUFReader, GGUFWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exaone4_gguf.converter.convert import convert, quantize
+from exaone4_gguf.converter.gguf_file import read_gguf
+from exaone4_gguf.errors import Exaone4Error, GGUFError
 from tests import llama
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from exaone4_gguf.converter.gguf_values import Cursor, Metadata, Value, ValueType, array, pack, string
-from exaone4_gguf.converter.plan import make_plan
-from exaone4_gguf.errors import GGUFError
 from gguf import GGUFReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from exaone4_gguf.converter.gguf_values import Cursor, Metadata, Value, ValueType, array, pack, string
+from exaone4_gguf.converter.plan import make_plan
+from exaone4_gguf.errors import GGUFError
 
 T = ValueType
 SCALARS: dict[ValueType, st.SearchStrategy[Any]] = {

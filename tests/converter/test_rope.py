@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from exaone4_gguf.converter.rope import RopeScaling, frequency_factors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Exaone4Config
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from exaone4_gguf.converter.rope import RopeScaling, frequency_factors
 
 
 @given(

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 import torch
-from exaone4_gguf.converter.safetensors_file import read_safetensors
-from exaone4_gguf.errors import CheckpointError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+
+from exaone4_gguf.converter.safetensors_file import read_safetensors
+from exaone4_gguf.errors import CheckpointError
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 shapes = st.lists(st.integers(1, 5), min_size=0, max_size=3)

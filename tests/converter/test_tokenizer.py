@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from exaone4_gguf.converter.tokenizer import GPT2_PATTERN, TokenType, read_tokenizer
 from exaone4_gguf.errors import TokenizerError
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.torch_file import read_torch
 from exaone4_gguf.errors import CheckpointError
-
 from tests.checkpoints import full_config, random_tensors, write_checkpoint
 
 

@@ -6,12 +6,13 @@ import ctypes
 
 import numpy as np
 import pytest
-from exaone4_gguf.errors import QuantizeError, RuntimeFailure
-from exaone4_gguf.quant import kernels
-from exaone4_gguf.quant.types import TYPES, WRITABLE
 from gguf import GGMLQuantizationType, quants
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from exaone4_gguf.errors import QuantizeError, RuntimeFailure
+from exaone4_gguf.quant import kernels
+from exaone4_gguf.quant.types import TYPES, WRITABLE
 
 
 def some_rows() -> kernels.Floats:

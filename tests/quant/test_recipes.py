@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from exaone4_gguf.converter.convert import convert, quantize
 from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.errors import QuantizeError
 from exaone4_gguf.quant.recipes import FILE_TYPES, Overrides, file_type
 from exaone4_gguf.quant.types import TYPES
-
 from tests import llama
 from tests.checkpoints import full_config, random_tensors, write_checkpoint
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+
 from exaone4_gguf.errors import QuantizeError
 from exaone4_gguf.quant import kernels
 from exaone4_gguf.quant.types import TYPES, WRITABLE, writable_type
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
 
 @pytest.mark.parametrize("name", TYPES)

@@ -1,0 +1,166 @@
+"""The tokens that llama.cpp has evaluated, and the logits after them: a cache that is never wrong."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from exaone4_gguf.errors import RuntimeFailure
+from exaone4_gguf.runtime.llama import last_error, load_api
+from exaone4_gguf.runtime.model import Model
+
+Logits = npt.NDArray[np.float32]
+
+_ABORTED = 2  # llama_decode's result when the abort callback said so
+
+
+class Cancelled(Exception):
+    """The evaluation was stopped from another thread; what had been evaluated is kept."""
+
+
+class Context:
+    """One sequence of tokens with its KV cache.
+
+    ``tokens`` are those in the cache. ``evaluate`` keeps the prefix that a new prompt shares with them.
+
+    Args:
+        n_ctx: how many tokens fit.
+        n_threads: threads for single tokens; ``n_threads_batch`` for prompts.
+        n_batch: tokens evaluated at once.
+        flash_attn: use flash attention.
+        swa_full: keep all cells of sliding-window layers. It takes memory, but lets a hybrid go back in a
+            conversation without evaluating it anew.
+
+    Raises:
+        RuntimeFailure: llama.cpp cannot make a context of that size.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        n_ctx: int,
+        n_threads: int,
+        n_threads_batch: int | None = None,
+        n_batch: int = 512,
+        flash_attn: bool = True,
+        type_k: int | None = None,
+        type_v: int | None = None,
+        swa_full: bool = True,
+    ) -> None:
+        self._api = api = load_api()
+        self._model = model
+        self._cancelled = threading.Event()
+        self.n_ctx = n_ctx
+        self._n_batch = min(n_batch, n_ctx)
+        params = api.llama_context_default_params()
+        params.n_ctx = n_ctx
+        params.n_batch = params.n_ubatch = self._n_batch
+        params.n_threads = n_threads
+        params.n_threads_batch = n_threads_batch or n_threads
+        params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO if flash_attn else api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        params.type_k = params.type_k if type_k is None else type_k
+        params.type_v = params.type_v if type_v is None else type_v
+        params.swa_full = swa_full
+        self.pointer = api.llama_init_from_model(model.pointer, params)
+        if not self.pointer:
+            raise RuntimeFailure(f"llama.cpp cannot make a context of {n_ctx} tokens: {last_error()}")
+        self._memory = api.llama_get_memory(self.pointer)
+        self._window: int = api.llama_model_n_swa(model.pointer)
+        self._abort = api.ggml_abort_callback(lambda data: self._cancelled.is_set())
+        api.llama_set_abort_callback(self.pointer, self._abort, ctypes.c_void_p(0))
+        self.tokens: list[int] = []
+
+    def close(self) -> None:
+        """Free the cache."""
+        if self.pointer:
+            self._api.llama_free(self.pointer)
+            self.pointer = None
+
+    def cancel(self) -> None:
+        """Stop the evaluation that runs, from any thread; the next one starts as usual."""
+        self._cancelled.set()
+
+    def evaluate(self, prompt: Sequence[int], progress: Callable[[int], None] | None = None) -> int:
+        """Make the cache hold exactly ``prompt``, so that ``logits`` are those after it.
+
+        Returns:
+            How many of its tokens were in the cache already.
+
+        Raises:
+            Cancelled: ``cancel`` was called meanwhile.
+            RuntimeFailure: llama.cpp failed.
+        """
+        kept = self._keep(prompt)
+        for first in range(kept, len(prompt), self._n_batch):
+            self.append(prompt[first : first + self._n_batch])
+            if progress:
+                progress(len(self.tokens))
+        return kept
+
+    def append(self, tokens: Sequence[int]) -> None:
+        """Evaluate tokens after those in the cache; at most ``n_batch`` of them."""
+        array = (self._api.llama_token * len(tokens))(*tokens)
+        result = self._api.llama_decode(self.pointer, self._api.llama_batch_get_one(array, len(tokens)))
+        if result == 0:
+            self.tokens.extend(tokens)
+            return
+        self._remove_from(len(self.tokens))
+        if result == _ABORTED:
+            raise Cancelled
+        raise RuntimeFailure(f"llama.cpp cannot evaluate (code {result}): {last_error()}")
+
+    @property
+    def logits(self) -> Logits:
+        """The logits after the last token, of shape (n_vocab,): llama.cpp's own memory, until the next token."""
+        pointer = self._api.llama_get_logits_ith(self.pointer, -1)
+        return np.ctypeslib.as_array(pointer, shape=(self._model.n_vocab,))
+
+    def start(self) -> None:
+        """Forget a cancellation that came too late for the last generation."""
+        self._cancelled.clear()
+
+    def _keep(self, prompt: Sequence[int]) -> int:
+        """Shorten the cache to what it shares with the prompt; the last token is evaluated for its logits."""
+        shared = _common_prefix(self.tokens, prompt)
+        kept = self._reachable(min(shared, len(prompt) - 1))
+        if kept < len(self.tokens) and not self._remove_from(kept):
+            self._clear()
+            return 0
+        return kept
+
+    def _reachable(self, position: int) -> int:
+        """Where to go on from: a window's cells before ``position`` may be gone, then it is the beginning.
+
+        llama.cpp says True to a removal all the same, and the next logits would be wrong; llama-server asks
+        for the smallest position as we do (tools/server/server-context.cpp, pos_min_thold).
+        """
+        if self._window and position < len(self.tokens):
+            smallest = self._api.llama_memory_seq_pos_min(self._memory, 0)
+            if smallest > max(0, position - self._window):
+                return 0
+        return position
+
+    def _remove_from(self, position: int) -> bool:
+        if position == 0:
+            self._clear()
+            return True
+        if not self._api.llama_memory_seq_rm(self._memory, 0, position, -1):
+            return False
+        del self.tokens[position:]
+        return True
+
+    def _clear(self) -> None:
+        self._api.llama_memory_clear(self._memory, True)
+        self.tokens.clear()
+
+
+def _common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))

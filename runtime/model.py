@@ -1,0 +1,135 @@
+"""A loaded model: weights, vocabulary and metadata, checked to be one that llama.cpp runs right."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from pathlib import Path
+from typing import Any
+
+from exaone4_gguf.errors import GGUFError
+from exaone4_gguf.runtime.llama import last_error, load_api
+
+ARCHITECTURE = "exaone4"
+WINDOWED_DEPTH = 64
+"""llama.cpp gives exaone4 a window at this block_count, and at no other, whatever the file says."""
+
+MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_result>", "</tool_result>")
+"""Not special in the tokenizer, yet they steer the conversation as the special ones do."""
+
+
+class Model:
+    """A GGUF file of EXAONE 4, loaded by llama.cpp.
+
+    Args:
+        path: the file; any part of a split one is not enough, llama.cpp wants the first.
+        n_gpu_layers: how many layers go to the GPU; -1 for all.
+        use_mmap: map the weights instead of reading them.
+        vocab_only: load the tokenizer alone.
+
+    Raises:
+        GGUFError: not a GGUF file, damaged, another architecture, or one that llama.cpp would compute wrong.
+        RuntimeFailure: llama-cpp-python is missing.
+    """
+
+    def __init__(
+        self, path: str | Path, *, n_gpu_layers: int = 0, use_mmap: bool = True, vocab_only: bool = False
+    ) -> None:
+        self.path = Path(path)
+        _check_file(self.path)
+        self._api = load_api()
+        params = self._api.llama_model_default_params()
+        params.n_gpu_layers = n_gpu_layers
+        params.load_mode = self._api.LLAMA_LOAD_MODE_MMAP if use_mmap else self._api.LLAMA_LOAD_MODE_NONE
+        params.vocab_only = vocab_only
+        self.pointer = self._api.llama_model_load_from_file(str(self.path).encode(), params)
+        if not self.pointer:
+            raise GGUFError(f"{self.path}: llama.cpp cannot load it: {last_error()}")
+        self.vocab = self._api.llama_model_get_vocab(self.pointer)
+        self.n_vocab: int = self._api.llama_vocab_n_tokens(self.vocab)
+        try:
+            self._check_model()
+        except GGUFError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Free the weights. Contexts made from the model must be closed before."""
+        if self.pointer:
+            self._api.llama_model_free(self.pointer)
+            self.pointer = None
+
+    @functools.cached_property
+    def metadata(self) -> dict[str, str]:
+        """The file's keys with their values as text; arrays are left out by llama.cpp."""
+        count = self._api.llama_model_meta_count(self.pointer)
+        key_of, value_of = self._api.llama_model_meta_key_by_index, self._api.llama_model_meta_val_str_by_index
+        return {_text(key_of, self.pointer, i): _text(value_of, self.pointer, i) for i in range(count)}
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the model was trained to attend to."""
+        return int(self._api.llama_model_n_ctx_train(self.pointer))
+
+    @functools.cached_property
+    def control_texts(self) -> tuple[str, ...]:
+        """The texts that steer a conversation: all control tokens, and the six markers."""
+        is_control, get_text = self._api.llama_vocab_is_control, self._api.llama_vocab_get_text
+        controls = (i for i in range(self.n_vocab) if is_control(self.vocab, i))
+        texts = [get_text(self.vocab, i).decode("utf-8", errors="replace") for i in controls]
+        return (*texts, *MARKERS)
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids of a text; the markers in it are the tokens that they name."""
+        raw = text.encode("utf-8", errors="replace")
+        ids = (self._api.llama_token * (len(raw) + 1))()
+        count = self._api.llama_tokenize(self.vocab, raw, len(raw), ids, len(ids), False, True)
+        return list(ids[:count])
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token, markers included; a character may be split over several tokens."""
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            count = self._api.llama_token_to_piece(self.vocab, token, buffer, size, 0, True)
+            if count >= 0:
+                return buffer.raw[:count]
+            size = -count
+
+    @functools.cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens that end a generation in llama.cpp."""
+        return frozenset(i for i in range(self.n_vocab) if self._api.llama_vocab_is_eog(self.vocab, i))
+
+    def _check_model(self) -> None:
+        architecture = self.metadata.get("general.architecture")
+        if architecture != ARCHITECTURE:
+            raise GGUFError(f"{self.path}: architecture is '{architecture}', not {ARCHITECTURE}")
+        n_layers = int(self.metadata.get(f"{ARCHITECTURE}.block_count", 0))
+        has_window = f"{ARCHITECTURE}.attention.sliding_window" in self.metadata
+        if has_window != (n_layers == WINDOWED_DEPTH):
+            does = "never" if has_window else "always"
+            raise GGUFError(
+                f"{self.path}: {n_layers} layers {'with' if has_window else 'without'} a sliding window, "
+                f"but at that depth llama.cpp {does} uses one: it would compute other logits"
+            )
+
+
+def _check_file(path: Path) -> None:
+    try:
+        with path.open("rb") as f:
+            if f.read(4) != b"GGUF":
+                raise GGUFError(f"{path}: not a GGUF file")
+    except OSError as e:
+        raise GGUFError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from e
+
+
+def _text(get: Any, *args: Any) -> str:
+    """A string that the C API writes into a buffer of ours, whatever its length."""
+    size = 256
+    while True:
+        buffer = ctypes.create_string_buffer(size)
+        length = get(*args, buffer, size)
+        if length < size:
+            return buffer.raw[: max(0, length)].decode("utf-8", errors="replace")
+        size = length + 1

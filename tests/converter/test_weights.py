@@ -1,0 +1,57 @@
+"""Every tensor is there, with its shape; nothing is left over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.errors import CheckpointError
+from tests.checkpoints import full_config, random_tensors, write_checkpoint
+
+Tensors = dict[str, torch.Tensor]
+NORM, EMBEDDING, HEAD = "model.layers.2.self_attn.q_norm.weight", "model.embed_tokens.weight", "lm_head.weight"
+
+
+def converted(tmp_path: Path, change: Callable[[Tensors], Any], **config: Any) -> Path:
+    tensors = random_tensors(full_config(**config))
+    change(tensors)
+    folder = write_checkpoint(tmp_path / "model", full_config(**config), tensors)
+    return convert(folder, tmp_path / "out.gguf").paths[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop(NORM), rf"tensor {NORM} of shape \[32\] is missing \(1 in all\)"),
+        (lambda t: t.update({NORM: torch.ones(33)}), rf"tensor {NORM} has shape \[33\]; config.json says \[32\]"),
+        (lambda t: t.update({NORM: torch.ones(32, 1)}), rf"tensor {NORM} has shape \[32, 1\]"),
+        (lambda t: t.update(extra=torch.ones(2)), r"tensor extra of shape \[2\] is not one of EXAONE 4's"),
+        (lambda t: t.update({HEAD: t[EMBEDDING] + 1}), "differs from model.embed_tokens.weight"),
+        (lambda t: t.update({HEAD: t[EMBEDDING][:-1].clone()}), r"lm_head.weight has shape \[703, 256\]"),
+        (lambda t: t.update({NORM.replace("weight", "bias"): torch.ones(2)}), "q_norm.bias of shape"),
+    ],
+)
+def test_a_wrong_set_of_tensors_is_refused(change: Callable[[Tensors], Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        converted(tmp_path, change)
+    assert not list(tmp_path.glob("*.gguf"))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_second_copy_of_a_tied_embedding_is_dropped(dtype: torch.dtype, tmp_path: Path, full_gguf: Path) -> None:
+    path = converted(tmp_path, lambda t: t.update({HEAD: t[EMBEDDING].to(dtype).clone()}))
+    assert path.stat().st_size > 0
+
+
+def test_saved_rotary_buffers_are_ignored(tmp_path: Path) -> None:
+    converted(tmp_path, lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(16)}))
+
+
+def test_an_untied_model_needs_its_head(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="tensor lm_head.weight of shape .* is missing"):
+        converted(tmp_path, lambda t: t.pop(HEAD), tie_word_embeddings=False)

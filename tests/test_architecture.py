@@ -1,0 +1,75 @@
+"""Imports between the rooms go one way, and heavy libraries are imported only where they are needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("app", "converter", "quant", "runtime")
+ALLOWED = {
+    "app": {"app", "converter", "quant", "runtime"},
+    "converter": {"converter", "quant"},
+    "quant": {"quant"},
+    "runtime": {"runtime"},
+}
+EVERYONES = "errors"
+"""The module of app/ that every room may import."""
+
+EXTRAS = {"torch", "transformers", "huggingface_hub"}
+HEAVY = ("torch", "transformers", "llama_cpp", "numpy", "gguf", "rich", "jinja2")
+
+
+def rooms_of(file: Path) -> set[str]:
+    """The rooms that a file imports from, wherever in it."""
+    rooms = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "exaone4_gguf" and rest != EVERYONES:
+                room = rest.split(".")[0]
+                rooms.add(room if room in ROOMS else "app")
+    return rooms
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_go_one_way(room: str) -> None:
+    for file in (ROOT / room).rglob("*.py"):
+        assert rooms_of(file) <= ALLOWED[room], file
+
+
+def test_extras_are_imported_inside_functions() -> None:
+    """They may be absent. The script that trains the demo's model is a script."""
+    for file in (f for room in ROOMS for f in (ROOT / room).rglob("*.py") if f.name != "train.py"):
+        for node in ast.parse(file.read_text()).body:
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not EXTRAS & {name.split(".")[0] for name in names}, file
+
+
+@pytest.mark.parametrize("code", ["import exaone4_gguf", "import exaone4_gguf.cli"])
+def test_importing_is_quick(code: str) -> None:
+    script = f"{code}; import sys; print([m for m in {HEAVY} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+PROVEN_BY_THEIR_USERS = {
+    "llama",  # runtime: test_model
+    "model",  # converter: test_convert
+    "source",  # test_safetensors_file, test_gguf_file
+}
+
+
+def test_every_module_has_its_test() -> None:
+    """Tests mirror the rooms."""
+    for room in ("converter", "quant", "runtime"):
+        for file in (ROOT / room).glob("*.py"):
+            test = ROOT / "tests" / room / f"test_{file.stem}.py"
+            assert file.stem in {"__init__", *PROVEN_BY_THEIR_USERS} or test.exists(), file

@@ -1,0 +1,49 @@
+"""What a script may import."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import exaone4_gguf
+from exaone4_gguf.errors import Exaone4Error
+
+PUBLIC = {
+    "FILE_TYPES",
+    "CheckFailed",
+    "CheckpointError",
+    "ConfigError",
+    "Exaone4Error",
+    "GGUFError",
+    "OutputError",
+    "Overrides",
+    "QuantizeError",
+    "Result",
+    "RuntimeFailure",
+    "Summary",
+    "TensorError",
+    "TokenizerError",
+    "__version__",
+    "convert",
+    "inspect",
+    "quantize",
+}
+
+
+def test_public_names_are_these() -> None:
+    assert set(exaone4_gguf.__all__) == PUBLIC
+    assert set(dir(exaone4_gguf)) >= PUBLIC
+    assert all(getattr(exaone4_gguf, name) for name in PUBLIC)
+
+
+def test_every_error_is_drawn_at_the_top_of_its_file() -> None:
+    from exaone4_gguf import errors
+
+    drawn = set(re.findall(r"[A-Z]\w+", (errors.__doc__ or "").split("Each message")[0])) - {"Every", "GGUF", "NaN"}
+    classes = {name for name, e in vars(errors).items() if isinstance(e, type) and issubclass(e, Exaone4Error)}
+    assert classes <= drawn
+
+
+def test_the_changelog_names_the_version() -> None:
+    changelog = Path(__file__).parent.parent / "CHANGELOG.md"
+    assert f"## {exaone4_gguf.__version__}" in changelog.read_text()
