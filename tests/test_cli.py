@@ -208,12 +208,10 @@ def test_the_demo_answers(run: Run) -> None:
 
 def help_texts() -> str:
     """Every command's --help, as docs/cli.md holds it."""
-    texts = []
-    for name, command in [("", cli.cli), *cli.cli.commands.items()]:
-        title = f"exaone4-gguf {name}".strip()
-        context = click.Context(command, info_name=title, max_content_width=100, terminal_width=100)
-        texts.append(f"## {title}\n\n```\n{command.get_help(context)}\n```\n")
-    return "\n".join(texts)
+    group = click.Context(cli.cli, info_name="exaone4-gguf", terminal_width=100, **cli.cli.context_settings)
+    contexts = [group]
+    contexts += [click.Context(c, info_name=name, parent=group) for name, c in cli.cli.commands.items()]
+    return "\n".join(f"## {c.command_path}\n\n```\n{c.get_help()}\n```\n" for c in contexts)
 
 
 def test_docs_and_help_agree() -> None:
