@@ -9,16 +9,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from exaone4_gguf.errors import (
+    ChatTemplateError,
     CheckFailed,
     CheckpointError,
     ConfigError,
+    ContextOverflow,
     Exaone4Error,
     GGUFError,
+    MessageError,
     OutputError,
+    PromptError,
     QuantizeError,
+    RequestError,
     RuntimeFailure,
+    SamplingError,
+    SchemaError,
     TensorError,
     TokenizerError,
+    ToolError,
 )
 from exaone4_gguf.version import __version__
 
@@ -26,8 +34,15 @@ if TYPE_CHECKING:
     from exaone4_gguf.converter.convert import Result, convert, quantize
     from exaone4_gguf.converter.inspect import Summary, inspect
     from exaone4_gguf.quant.recipes import FILE_TYPES, Overrides
+    from exaone4_gguf.runtime.chat import Exaone4
+    from exaone4_gguf.runtime.reply import Reply, Usage
+    from exaone4_gguf.runtime.tools import Tool
 
 _LAZY = {
+    "Exaone4": "runtime.chat",
+    "Reply": "runtime.reply",
+    "Tool": "runtime.tools",
+    "Usage": "runtime.reply",
     "FILE_TYPES": "quant.recipes",
     "Overrides": "quant.recipes",
     "Result": "converter.convert",
@@ -39,19 +54,31 @@ _LAZY = {
 
 __all__ = [
     "FILE_TYPES",
+    "ChatTemplateError",
     "CheckFailed",
     "CheckpointError",
     "ConfigError",
+    "ContextOverflow",
+    "Exaone4",
     "Exaone4Error",
     "GGUFError",
+    "MessageError",
     "OutputError",
     "Overrides",
+    "PromptError",
     "QuantizeError",
+    "Reply",
+    "RequestError",
     "Result",
     "RuntimeFailure",
+    "SamplingError",
+    "SchemaError",
     "Summary",
     "TensorError",
     "TokenizerError",
+    "Tool",
+    "ToolError",
+    "Usage",
     "__version__",
     "convert",
     "inspect",

@@ -5,7 +5,9 @@ Nothing heavy is imported before a command needs it, so that --help is quick.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -42,6 +44,19 @@ class _Size(click.ParamType[int]):
         return int(match[1]) * _UNITS[match[2].upper()]
 
 
+class _Target(click.ParamType[Path]):
+    """A file to write, or a folder that is there."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if not value:
+            self.fail("the target has no name", param, ctx)
+        if str(value).endswith("/") and not Path(value).is_dir():
+            self.fail(f"{value}: no such folder", param, ctx)
+        return Path(value)
+
+
 class _Commands(click.Group):
     """Commands in the order in which people meet them."""
 
@@ -59,6 +74,7 @@ def main() -> NoReturn:
     """Run the command line; expected failures become one line and their exit code."""
     try:
         code = cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except Exaone4Error as e:
         _fail(str(e), e.exit_code)
     except click.exceptions.NoArgsIsHelpError as e:
@@ -69,10 +85,25 @@ def main() -> NoReturn:
         _fail(e.format_message().rstrip(".") + hint, 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing was written", INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(INTERRUPTED)
+    except (OSError, UnicodeError, MemoryError) as e:
+        _abandon_stdout()
+        if isinstance(e, BrokenPipeError):
+            sys.exit(INTERRUPTED)
+        _fail(_system_error(e), 2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _system_error(e: OSError | UnicodeError | MemoryError) -> str:
+    """What the operating system refused, in one line."""
+    if isinstance(e, OSError) and e.strerror:
+        return f"{e.filename}: {e.strerror}" if e.filename else e.strerror
+    return f"{type(e).__name__}: {e}"
+
+
+def _abandon_stdout() -> None:
+    """Nobody reads it, or its disk is full: what is still in the buffer would fail again at the end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> NoReturn:
@@ -97,7 +128,11 @@ def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--output-tensor-type", metavar="TYPE", help="Type of the output tensor."),
         click.option("--pure", is_flag=True, help="One type for all tensors, without the recipe's exceptions."),
         click.option(
-            "--split-max-size", type=_Size(), default=0, metavar="N(M|G)", help="Split into files of at most this size."
+            "--split-max-size",
+            type=_Size(),
+            default=0,
+            metavar="N(M|G)",
+            help="Split into files of at most this size of tensors.",
         ),
         click.option(
             "--allow-wrong-in-llama-cpp",
@@ -110,7 +145,7 @@ def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @cli.command()
 @click.argument("model_dir")
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=_Target())
 @click.option("--outtype", default="auto", metavar="TYPE", help="File type; by default the checkpoint's own dtype.")
 @_quantizing
 def convert(model_dir: str, out: Path, outtype: str, **options: Any) -> None:
@@ -128,7 +163,7 @@ def convert(model_dir: str, out: Path, outtype: str, **options: Any) -> None:
 
 @cli.command()
 @click.argument("infile", metavar="IN.gguf", type=click.Path(path_type=Path))
-@click.argument("out", metavar="OUT.gguf", type=click.Path(path_type=Path))
+@click.argument("out", metavar="OUT.gguf", type=_Target())
 @click.argument("outtype", metavar="TYPE")
 @click.option("--allow-requantize", is_flag=True, help="Quantize what is quantized already; it costs quality.")
 @_quantizing

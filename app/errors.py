@@ -9,6 +9,14 @@
     ├── QuantizeError            a type that is unknown or does not apply
     ├── OutputError              the target: it exists, its folder is missing, the disk is full
     ├── RuntimeFailure           llama.cpp cannot be loaded, or refuses what it was given
+    │   └── ContextOverflow      the prompt is longer than the context
+    ├── RequestError             a chat request: an option, or options that do not go together
+    │   ├── MessageError         a message, or another part of the conversation: which, and which field
+    │   ├── ToolError            a tool: its schema, or a function that cannot be described
+    │   ├── SchemaError          a JSON schema that cannot be a grammar
+    │   └── SamplingError        a sampling value, or a preset
+    ├── PromptError              no prompt can be made in which only the template's markers are markers
+    │   └── ChatTemplateError    the template does not compile, or fails on the conversation
     └── CheckFailed              exit 1: a check ran and the answer is no
 
 Each message is one line: what is wrong, where, and what to do. The command line prints it without a
@@ -54,6 +62,45 @@ class OutputError(Exaone4Error):
 
 class RuntimeFailure(Exaone4Error):
     """llama.cpp could not be loaded, or could not run the model."""
+
+
+class ContextOverflow(RuntimeFailure):
+    """The prompt does not fit the context. ``needed`` and ``available`` are in tokens."""
+
+    def __init__(self, needed: int, available: int) -> None:
+        self.needed, self.available = needed, available
+        super().__init__(
+            f"the prompt has {needed} tokens, {needed - available} more than the context of {available + 1} takes; "
+            "shorten the conversation, or give a larger context (-c, n_ctx)"
+        )
+
+
+class RequestError(Exaone4Error):
+    """A request's options do not go together, or have a wrong value."""
+
+
+class MessageError(RequestError):
+    """A message or a tool is not of the form that it must have: which one, which field, and why."""
+
+
+class ToolError(RequestError):
+    """A tool is not one: its schema is not valid, or a function cannot be described to the model."""
+
+
+class SchemaError(RequestError):
+    """A JSON schema cannot be turned into a grammar."""
+
+
+class SamplingError(RequestError):
+    """A sampling value is out of its range, or there is no such preset."""
+
+
+class PromptError(Exaone4Error):
+    """A prompt cannot be made so that only the template's own markers are markers."""
+
+
+class ChatTemplateError(PromptError):
+    """The chat template does not compile, or fails on the conversation."""
 
 
 class CheckFailed(Exaone4Error):

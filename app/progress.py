@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from exaone4_gguf.converter.plan import Plan
@@ -21,7 +22,7 @@ _LINE_EVERY = 30.0  # seconds, where there is no terminal
 def show_progress(plan: Plan) -> Iterator[Callable[[int], None]]:
     """Show how much of the plan has been written, while the context lasts."""
     console = Console(stderr=True)
-    title = plan.files[0].path.name
+    title = escape(plan.files[0].path.name)
     if console.is_terminal:
         with _bar(console, title, plan.size) as advance:
             yield advance

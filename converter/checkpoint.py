@@ -27,10 +27,10 @@ def load_json(path: Path, error: type[CheckpointError] = CheckpointError) -> dic
     Raises:
         error: the file is missing, unreadable, or holds no JSON object.
     """
+    if not path.is_file():
+        raise error(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     try:
         value = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
     except OSError as e:
         raise error(f"{path}: {e.strerror or e}") from None
     except (ValueError, RecursionError) as e:
@@ -60,7 +60,8 @@ def _read_shards(index: Path, read: Reader) -> dict[str, SourceTensor]:
     weight_map = load_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: it has no weight_map")
-    shards = {name: read(_shard_path(index, name)) for name in dict.fromkeys(weight_map.values())}
+    paths = {_shard_path(index, name) for name in weight_map.values()}
+    shards = {path.name: read(path) for path in sorted(paths)}
     tensors: dict[str, SourceTensor] = {}
     for shard, found in shards.items():
         for name, tensor in found.items():

@@ -5,13 +5,12 @@ Absent keys mean what transformers' ``Exaone4Config`` means by them; null is not
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exaone4_gguf.converter.checkpoint import load_json
-from exaone4_gguf.converter.rope import RopeScaling, read_rope
+from exaone4_gguf.converter.rope import RopeScaling, positive_f32, read_rope
 from exaone4_gguf.errors import ConfigError
 
 MODEL_TYPE = "exaone4"
@@ -136,13 +135,18 @@ def parse_config(raw: dict[str, Any]) -> Exaone4Config:
     return config
 
 
-def check_llama_cpp_runs_it(n_layers: int, sliding_window: int | None) -> None:
+def check_llama_cpp_runs_it(n_layers: int, sliding_window: int | None, any_layer_slides: bool) -> None:
     """Refuse what llama.cpp would load without a word and compute wrong: it decides by the depth alone.
 
     Raises:
-        ConfigError: a window at a depth other than 64, or no window at 64.
+        ConfigError: a window at a depth other than 64, no window at 64, or one that no layer uses.
     """
     if (sliding_window is not None) == (n_layers == WINDOWED_DEPTH):
+        if sliding_window is not None and not any_layer_slides:
+            raise ConfigError(
+                f"the model has a sliding window of {sliding_window}, but no layer that slides: llama.cpp ends its "
+                "process on such a file; --allow-wrong-in-llama-cpp writes it all the same"
+            )
         return
     has = "no window" if sliding_window is None else f"a sliding window of {sliding_window}"
     does = "always" if n_layers == WINDOWED_DEPTH else "never"
@@ -156,7 +160,7 @@ def _check_architecture(raw: dict[str, Any]) -> None:
     model_type, architectures = raw.get("model_type"), raw.get("architectures") or []
     named = ", ".join(map(str, architectures)) if isinstance(architectures, list) else str(architectures)
     if model_type != MODEL_TYPE:
-        raise ConfigError(f"the architecture is {named or model_type}, not {ARCHITECTURES[0]}")
+        raise ConfigError(f"the architecture is {named or '?'} (model_type {model_type!r}), not {ARCHITECTURES[0]}")
     if named and named not in ARCHITECTURES:
         raise ConfigError(f"the architecture is {named}; only {ARCHITECTURES[0]} can be converted")
     if (quantization := raw.get("quantization_config")) is not None:
@@ -235,9 +239,7 @@ def _count(raw: dict[str, Any], key: str, most: int = 2**31 - 1) -> int:
 
 def _positive(raw: dict[str, Any], key: str) -> float:
     value = _get(raw, key)
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
-        raise ConfigError(f"{key} is {value!r}; it must be a number above 0")
-    return float(value)
+    return positive_f32(key, value)
 
 
 def _flag(raw: dict[str, Any], key: str) -> bool:

@@ -116,7 +116,6 @@ def quantize(
     types = _assigned(model, target, overrides)
     if not allow_requantize:
         _refuse_requantizing(gguf, model, types)
-    _refuse_own_input(Path(outfile), gguf)
     return _write(model, types, target, Path(outfile), **options)
 
 
@@ -143,11 +142,6 @@ def _refuse_requantizing(gguf: GGUFFile, model: Model, types: Sequence[TensorTyp
             )
 
 
-def _refuse_own_input(outfile: Path, gguf: GGUFFile) -> None:
-    if outfile.exists() and outfile.samefile(gguf.path):
-        raise OutputError(f"{outfile}: the target is the input itself; give another name")
-
-
 def _write(
     model: Model,
     types: Sequence[TensorType],
@@ -160,13 +154,15 @@ def _write(
     dry_run: bool = False,
     show_progress: ShowProgress = _silently,
 ) -> Result:
+    if split_max_size < 0:
+        raise OutputError(f"split_max_size is {split_max_size}; it must be a number of bytes, or 0")
     metadata = model.metadata | file_type_keys(file_type.ftype)
     target = _target(outfile, metadata, file_type)
     plan = make_plan(target, metadata, model.tensors, types, split_max_size)
     if dry_run:
         return Result(plan, file_type, written=False)
-    check_target(target, plan, force=force)
-    with show_progress(plan) as progress, Output(target, plan) as output:
+    check_target(target, plan, model.inputs, force=force)
+    with show_progress(plan) as progress, Output(target, plan, force=force) as output:
         pipeline.run(plan, output, max(1, threads or pipeline.default_threads()), progress)
         output.commit()
     return Result(plan, file_type, written=True)

@@ -31,26 +31,12 @@ class GGUFFile:
     path: Path
     metadata: Metadata
     tensors: dict[str, SourceTensor]
-    n_parts: int = 1
+    parts: tuple[Path, ...]
 
     def get(self, key: str, default: Any = None) -> Any:
         """The data of a metadata key; ``%s`` in it stands for the architecture."""
         value = self.metadata.get(key.replace("%s", ARCHITECTURE))
         return default if value is None else value.data
-
-    @property
-    def alignment(self) -> int:
-        """What the tensors' offsets are multiples of, in bytes."""
-        return int(self.get(ALIGNMENT_KEY, ALIGNMENT))
-
-
-def is_gguf(path: Path) -> bool:
-    """Whether the file begins as a GGUF file does."""
-    try:
-        with open(path, "rb") as f:
-            return f.read(4) == MAGIC
-    except OSError:
-        return False
 
 
 def split_name(target: Path, part: int, parts: int) -> Path:
@@ -66,14 +52,12 @@ def read_gguf(path: Path) -> GGUFFile:
     Raises:
         GGUFError: not a GGUF file, damaged, truncated, another architecture, a part missing.
     """
-    try:
-        first = _read_part(path)
-    except CheckpointError as e:
-        raise GGUFError(str(e)) from e
-    match = _SPLIT_NAME.fullmatch(path.name)
-    if match and first.get("split.count", 1) > 1:
-        parts = [_read_part(part) for part in _part_paths(path, match[1], int(match[3]))]
-        first = _joined(path, parts)
+    first = _read_part(path)
+    if first.get("split.count", 1) != 1:
+        match = _SPLIT_NAME.fullmatch(path.name)
+        if match is None or int(match[3]) != first.get("split.count"):
+            raise GGUFError(f"{path}: it is a part of a split file, but not named as one (NAME-00001-of-00002.gguf)")
+        first = _joined(path, [_read_part(part) for part in _part_paths(path, match[1], int(match[3]))])
     architecture = first.get("general.architecture")
     if architecture != ARCHITECTURE:
         raise GGUFError(f"{path}: architecture is '{architecture}', not {ARCHITECTURE}")
@@ -99,13 +83,16 @@ def _joined(path: Path, parts: list[GGUFFile]) -> GGUFFile:
     expected = parts[0].get("split.tensors.count", len(tensors))
     if expected != len(tensors):
         raise GGUFError(f"{path}: its parts hold {len(tensors)} tensors, split.tensors.count says {expected}")
-    return GGUFFile(path, parts[0].metadata, tensors, len(parts))
+    return GGUFFile(path, parts[0].metadata, tensors, tuple(part.path for part in parts))
 
 
 def _read_part(path: Path) -> GGUFFile:
     if not path.is_file():
-        raise GGUFError(f"{path}: no such file")
-    raw = map_file(path)
+        raise GGUFError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    try:
+        raw = map_file(path)
+    except CheckpointError as e:
+        raise GGUFError(str(e)) from e
     try:
         return _parse(path, raw)
     except GGUFError as e:
@@ -136,7 +123,7 @@ def _parse(path: Path, raw: Bytes) -> GGUFFile:
         if name in tensors:
             raise GGUFError(f"the header is damaged: tensor {name} is there twice")
         tensors[name] = _tensor(raw[start:], name, shape, type_id, offset)
-    return GGUFFile(path, metadata, tensors)
+    return GGUFFile(path, metadata, tensors, (path,))
 
 
 def _text(s: str | bytes) -> str:

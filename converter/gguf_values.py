@@ -97,8 +97,15 @@ def strings(items: Iterable[str]) -> Value:
 
 
 def pack_string(s: str | bytes) -> bytes:
-    """Length and bytes."""
-    raw = s.encode() if isinstance(s, str) else s
+    """Length and bytes.
+
+    Raises:
+        GGUFError: half of a surrogate pair, which JSON can hold and UTF-8 cannot.
+    """
+    try:
+        raw = s.encode() if isinstance(s, str) else s
+    except UnicodeEncodeError:
+        raise GGUFError(f"a text cannot be stored, as it holds half a character: {ascii(s)[:60]}") from None
     return _U64.pack(len(raw)) + raw
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from exaone4_gguf.errors import CheckpointError
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_FILES = ("*.json", "*.safetensors", "*.bin", "*.jinja", "merges.txt", "README.md", "LICENSE*")
+_FILES = ("*.json", "*.jinja", "merges.txt", "README.md", "LICENSE*")
 
 
 def model_folder(model: str | Path) -> Path:
@@ -29,13 +29,18 @@ def model_folder(model: str | Path) -> Path:
 
 def _fetch(repo: str) -> Path:
     try:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import list_repo_files, snapshot_download
     except ImportError:
         raise CheckpointError(
             f"{repo}: no such folder; to fetch it from the Hugging Face Hub: pip install 'exaone4-gguf[hub]'"
         ) from None
     try:
-        return Path(snapshot_download(repo, allow_patterns=list(_FILES)))
+        return Path(snapshot_download(repo, allow_patterns=[*_FILES, _weights(list_repo_files(repo))]))
     except Exception as e:  # huggingface_hub raises its own, requests', and the file system's
         reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__
         raise CheckpointError(f"{repo}: no such folder, and the Hugging Face Hub gives none: {reason}") from e
+
+
+def _weights(names: list[str]) -> str:
+    """The files with the weights: many repositories have them in both formats."""
+    return "*.safetensors" if any(name.endswith(".safetensors") for name in names) else "*.bin"

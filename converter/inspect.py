@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.gguf_file import ARCHITECTURE, GGUFFile, is_gguf, read_gguf
+from exaone4_gguf.converter.gguf_file import ARCHITECTURE, GGUFFile, read_gguf
 from exaone4_gguf.converter.gguf_values import Metadata, ValueType
 from exaone4_gguf.converter.hub import model_folder
 from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
 from exaone4_gguf.converter.model import Model, from_checkpoint, from_gguf
 from exaone4_gguf.converter.plan import PlannedTensor
 from exaone4_gguf.converter.tokenizer import TokenType
-from exaone4_gguf.errors import ConfigError
+from exaone4_gguf.errors import ConfigError, GGUFError
 from exaone4_gguf.quant.recipes import FILE_TYPES
 
 _LONG = 256
@@ -71,9 +71,13 @@ def inspect(path: str | Path) -> Summary:
     Raises:
         Exaone4Error: it is neither, or it is damaged.
     """
-    if Path(path).is_file() or is_gguf(Path(path)) or str(path).endswith(".gguf"):
-        gguf = read_gguf(Path(path))
-        return _summary(Path(path), from_gguf(gguf, strict=False), gguf)
+    given = Path(path)
+    if not given.is_dir() and (given.exists() or given.suffix == ".gguf"):
+        gguf = read_gguf(given)
+        try:
+            return _summary(given, from_gguf(gguf, strict=False), gguf)
+        except (TypeError, ValueError, AttributeError) as e:
+            raise GGUFError(f"{path}: its metadata has other types than llama.cpp's ({e})") from e
     folder = model_folder(path)
     return _summary(folder, from_checkpoint(folder, strict=False), None)
 
@@ -81,19 +85,18 @@ def inspect(path: str | Path) -> Summary:
 def _summary(path: Path, model: Model, gguf: GGUFFile | None) -> Summary:
     rows = _type_rows(model)
     n_bytes = sum(row.bytes for row in rows)
-    pattern = _data(model.metadata, "attention.sliding_window_pattern", [False] * model.n_layers)
     return Summary(
         path=str(path),
         kind="gguf" if gguf else "checkpoint",
-        parts=gguf.n_parts if gguf else 1,
+        parts=len(gguf.parts) if gguf else 1,
         name=str(model.metadata["general.name"].data) if "general.name" in model.metadata else path.stem,
         file_type=_file_type(gguf) if gguf else rows[0].type,
         weights=model.n_weights,
         bytes=n_bytes,
         bits_per_weight=round(8 * n_bytes / max(1, model.n_weights), 3),
         context_length=int(_data(model.metadata, "context_length", 0)),
-        layers="".join("L" if sliding else "G" for sliding in pattern),
-        rope_layers=sum(_data(model.metadata, "attention.rope_pattern", _rope_pattern(model, pattern))),
+        layers="".join("L" if sliding else "G" for sliding in model.sliding_layers),
+        rope_layers=sum(model.sliding_window is None or sliding for sliding in model.sliding_layers),
         sliding_window=model.sliding_window,
         tied=all(t.name != "output.weight" for t in model.tensors),
         warning=_warning(model),
@@ -111,11 +114,6 @@ def _summary(path: Path, model: Model, gguf: GGUFFile | None) -> Summary:
 def _data(metadata: Metadata, key: str, default: Any) -> Any:
     value = metadata.get(f"{ARCHITECTURE}.{key}")
     return default if value is None else value.data
-
-
-def _rope_pattern(model: Model, sliding: list[bool]) -> list[int]:
-    """Files of other tools lack the array: the rule is that full layers skip RoPE where a window is set."""
-    return [int(model.sliding_window is None or s) for s in sliding]
 
 
 def _type_rows(model: Model) -> list[TypeRow]:

@@ -17,6 +17,8 @@ from exaone4_gguf.errors import ConfigError
 if TYPE_CHECKING:
     from gguf.metadata import Metadata as HubMetadata
 
+_log = logging.getLogger(__name__)
+
 PRE_TOKENIZER = "exaone4"
 
 LICENSE_TEXT_KEY = "exaone4_gguf.license_text"
@@ -95,19 +97,38 @@ def _hub_metadata(model_dir: Path, n_params: int) -> HubMetadata:
     import yaml
     from gguf.metadata import Metadata as HubMetadata
 
+    organization, named = _identity(model_dir)
     try:
-        return HubMetadata.load(model_path=model_dir, total_params=n_params)
+        hub, card = HubMetadata.load(model_path=model_dir), HubMetadata.load_model_card(model_dir)
+        told = HubMetadata.apply_metadata_heuristic(HubMetadata(), card, {}, named, n_params)
     except (yaml.YAMLError, ValueError, TypeError, AttributeError) as e:
-        reason = str(e).splitlines()[0]
-        logging.getLogger(__name__).warning("%s: its front matter is skipped: %s", model_dir / "README.md", reason)
-        return HubMetadata.apply_metadata_heuristic(HubMetadata(), {}, {}, model_dir, n_params)
+        _log.warning("%s: what the model card says is skipped: %s", model_dir, str(e).splitlines()[0])
+        hub = told = HubMetadata.apply_metadata_heuristic(HubMetadata(), {}, {}, named, n_params)
+    for field in ("name", "basename", "finetune", "version", "size_label", "organization"):
+        setattr(hub, field, getattr(told, field))
+    hub.organization = hub.organization or organization
+    return hub
+
+
+def _identity(model_dir: Path) -> tuple[str | None, Path]:
+    """The organization, and a path that ends in the model's name; the Hub's cache has a commit hash there."""
+    repo = model_dir.parent.parent.name
+    if model_dir.parent.name == "snapshots" and repo.startswith("models--") and repo.count("--") >= 2:
+        _, organization, name = repo.split("--", 2)
+        return organization, Path(name)
+    return None, model_dir
 
 
 def _value(kind: int, value: Any) -> Value:
     """A value that gguf-py's writer kept. Cards are written by hand: where a text is meant, anything may stand."""
     if kind == ValueType.ARRAY:
         return strings(str(item) for item in value)
-    return string(str(value)) if kind == ValueType.STRING else Value(ValueType(kind), value)
+    return string(_whole(str(value))) if kind == ValueType.STRING else Value(ValueType(kind), value)
+
+
+def _whole(text: str) -> str:
+    """A folder's name need not be UTF-8."""
+    return text.encode("utf-8", errors="replace").decode()
 
 
 def _hyperparameters(c: Exaone4Config) -> Iterator[tuple[str, Any]]:
@@ -156,6 +177,8 @@ def _end_ids(c: Exaone4Config, t: Tokenizer) -> list[int]:
     for i in ids:
         if i >= len(t.tokens):
             raise ConfigError(f"eos_token_id {i} is not in the vocabulary of {len(t.tokens)} tokens")
+    if len(ids) > len(_EOS_KEYS):
+        _log.warning("eos_token_id has %d ids; llama.cpp stops at the first %d", len(ids), len(_EOS_KEYS))
     return sorted(ids, key=lambda i: i != own)
 
 

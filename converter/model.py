@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from exaone4_gguf.converter.chat_template import read_chat_templates
 from exaone4_gguf.converter.checkpoint import read_tensors
@@ -12,6 +13,7 @@ from exaone4_gguf.converter.config import check_llama_cpp_runs_it, read_config
 from exaone4_gguf.converter.gguf_file import SPLIT_KEYS, GGUFFile
 from exaone4_gguf.converter.gguf_values import Metadata
 from exaone4_gguf.converter.metadata import build_metadata, file_type_keys
+from exaone4_gguf.converter.names import BLOCK_TENSORS, MODEL_TENSORS
 from exaone4_gguf.converter.plan import in_file_order
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.converter.tokenizer import read_tokenizer
@@ -32,6 +34,9 @@ class Model:
     types: Sequence[TensorType]
     n_layers: int
     sliding_window: int | None
+    sliding_layers: tuple[bool, ...]
+    inputs: tuple[Path, ...]
+    """The files that it is read from, which no output may replace."""
 
     @property
     def n_weights(self) -> int:
@@ -40,7 +45,7 @@ class Model:
 
     def check_llama_cpp_runs_it(self) -> None:
         """Raises ConfigError for what llama.cpp would load without a word and compute wrong."""
-        check_llama_cpp_runs_it(self.n_layers, self.sliding_window)
+        check_llama_cpp_runs_it(self.n_layers, self.sliding_window, any(self.sliding_layers))
 
 
 def from_checkpoint(folder: Path, *, strict: bool = True) -> Model:
@@ -54,13 +59,15 @@ def from_checkpoint(folder: Path, *, strict: bool = True) -> Model:
     """
     config = read_config(folder)
     if strict:
-        check_llama_cpp_runs_it(config.num_hidden_layers, config.sliding_window)
+        check_llama_cpp_runs_it(config.num_hidden_layers, config.sliding_window, any(config.sliding_layers))
     tokenizer = read_tokenizer(folder, check_pre_tokenizer=strict).padded(config.vocab_size)
     templates = read_chat_templates(folder)
     tensors = in_file_order(gguf_tensors(config, read_tensors(folder)))
     metadata = build_metadata(folder, config, tokenizer, templates, sum(t.n_weights for t in tensors))
     types = [TYPES["F32"] if len(t.shape) < 2 else t.type for t in tensors]  # llama.cpp wants its norms so
-    return Model(metadata, tensors, types, config.num_hidden_layers, config.sliding_window)
+    inputs = tuple(path for path in folder.iterdir() if path.suffix != ".gguf")
+    window, sliding = config.sliding_window, config.sliding_layers
+    return Model(metadata, tensors, types, config.num_hidden_layers, window, sliding, inputs)
 
 
 def from_gguf(gguf: GGUFFile, *, strict: bool = True) -> Model:
@@ -76,10 +83,35 @@ def from_gguf(gguf: GGUFFile, *, strict: bool = True) -> Model:
     metadata = {key: value for key, value in gguf.metadata.items() if key not in dropped}
     tensors = in_file_order(list(gguf.tensors.values()))
     window = gguf.get("%s.attention.sliding_window")
-    model = Model(metadata, tensors, [t.type for t in tensors], n_layers, window)
+    _check_complete(gguf, n_layers)
+    sliding = _sliding_layers(gguf, n_layers, window)
+    model = Model(metadata, tensors, [t.type for t in tensors], n_layers, window, sliding, gguf.parts)
     try:
         if strict:
             model.check_llama_cpp_runs_it()
     except ConfigError as e:
         raise GGUFError(f"{gguf.path}: {e}") from None
     return model
+
+
+def _check_complete(gguf: GGUFFile, n_layers: int) -> None:
+    """A part of a split file under another name, say, has not all tensors of the model."""
+    expected = [name for _, name, _ in MODEL_TENSORS]
+    expected += [f"blk.{layer}.{name}" for layer in range(n_layers) for _, name, _ in BLOCK_TENSORS]
+    if missing := [name for name in expected if name not in gguf.tensors]:
+        raise GGUFError(f"{gguf.path}: tensor {missing[0]} is missing ({len(missing)} in all)")
+
+
+def _sliding_layers(gguf: GGUFFile, n_layers: int, window: Any) -> tuple[bool, ...]:
+    """Which layers slide, as llama.cpp reads it: an array, a number, or 4 where there is none."""
+    pattern = gguf.get("%s.attention.sliding_window_pattern", _DEFAULT_PATTERN)
+    if window is None:
+        return (False,) * n_layers
+    if isinstance(pattern, int) and not isinstance(pattern, bool):
+        return tuple(pattern == 0 or i % pattern < pattern - 1 for i in range(n_layers))
+    if not isinstance(pattern, list) or len(pattern) < n_layers:
+        raise GGUFError(f"{gguf.path}: exaone4.attention.sliding_window_pattern is not one value for each layer")
+    return tuple(map(bool, pattern[:n_layers]))
+
+
+_DEFAULT_PATTERN = 4  # llama_model_exaone4::load_arch_hparams

@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 import threading
+from collections.abc import Iterable
 from enum import Enum, auto
 from pathlib import Path
 from types import TracebackType
@@ -32,8 +33,8 @@ class State(Enum):
     DISCARDED = auto()
 
 
-def check_target(target: Path, plan: Plan, *, force: bool) -> None:
-    """Refuse what cannot be written, before the first weight is read.
+def check_target(target: Path, plan: Plan, inputs: Iterable[Path], *, force: bool) -> None:
+    """Refuse what cannot be written, before the first weight is read; remove what killed runs left.
 
     Raises:
         OutputError: the folder is missing or cannot be written to, the target exists, the disk is too small.
@@ -42,15 +43,23 @@ def check_target(target: Path, plan: Plan, *, force: bool) -> None:
     if not folder.is_dir():
         raise OutputError(f"{folder}: no such folder")
     for file in plan.files:
-        if file.path.is_dir():
-            raise OutputError(f"{file.path}: it is a folder")
-        if file.path.exists() and not force:
-            raise OutputError(f"{file.path}: it exists already; --force replaces it")
+        _check_name(file.path, force=force)
+        for source in inputs:
+            if file.path.exists() and source.exists() and file.path.samefile(source):
+                raise OutputError(f"{file.path}: the target is the input itself; give another name")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{folder}: no permission to write there")
+    _remove_abandoned(folder)
     free = shutil.disk_usage(folder).free
     if free < plan.size:
         raise OutputError(f"{folder}: the disk is too small: {plan.size:,} bytes needed, {free:,} free")
+
+
+def _check_name(path: Path, *, force: bool) -> None:
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: it is {'a folder' if path.is_dir() else 'no regular file'}")
+    if path.exists() and not force:
+        raise OutputError(f"{path}: it exists already; --force replaces it")
 
 
 class Output:
@@ -62,9 +71,10 @@ class Output:
         OutputError: the disk is full, or a file cannot be written.
     """
 
-    def __init__(self, target: Path, plan: Plan) -> None:
+    def __init__(self, target: Path, plan: Plan, *, force: bool) -> None:
         self._target = target
         self._plan = plan
+        self._force = force
         self._state = State.NEW
         self._lock: int | None = None
         self._files: dict[Path, int] = {}
@@ -72,7 +82,6 @@ class Output:
     def __enter__(self) -> Output:
         assert self._state is State.NEW
         try:
-            _remove_abandoned(self._target.parent)
             self._folder, self._lock = _locked_folder(self._target.parent)
             self._state = State.OPEN
             for file in self._plan.files:
@@ -103,6 +112,8 @@ class Output:
                 os.fsync(fd)
             self._close()
             paths = [file.path for file in self._plan.files]
+            for path in paths:
+                _check_name(path, force=self._force)  # it may have come to be meanwhile
             if len(paths) > 1:
                 paths[0].unlink(missing_ok=True)
             for path in reversed(paths):
@@ -146,21 +157,22 @@ _SUFFIX = ".exaone4-gguf-partial"
 
 def _locked_folder(parent: Path) -> tuple[Path, int | None]:
     """A new hidden folder in ``parent``, and the descriptor that holds its lock."""
-    while True:
-        folder = parent / f".{secrets.token_hex(6)}{_SUFFIX}"
-        folder.mkdir()
-        if fcntl is None:
-            return folder, None
-        if (lock := _try_lock(folder)) is not None:
-            if folder.exists():
-                return folder, lock
-            os.close(lock)  # another run took it for abandoned, between mkdir and lock
+    folder = parent / f".{secrets.token_hex(6)}{_SUFFIX}"
+    folder.mkdir()
+    if fcntl is None:
+        return folder, None
+    lock = _try_lock(folder)
+    if folder.exists():
+        return folder, lock  # no lock on a file system that has none: nobody else gets one either
+    if lock is not None:
+        os.close(lock)
+    return _locked_folder(parent)  # another run took it for abandoned, between mkdir and lock
 
 
 def _try_lock(folder: Path) -> int | None:
     try:
-        fd = os.open(folder, os.O_RDONLY)
-    except FileNotFoundError:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK)
+    except OSError:  # gone, somebody else's, or no folder
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

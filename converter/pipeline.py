@@ -112,12 +112,18 @@ def convert_rows(slab: Slab) -> Bytes:
 def _where_not_finite(slab: Slab, rows: Bytes) -> str:
     row, column, value = kernels.first_non_finite(kernels.dequantize(rows, slab.tensor.source.type))
     position = f"[{column}]" if len(slab.tensor.source.shape) == 1 else f"[{slab.first + row}, {column}]"
-    return f"tensor {slab.tensor.name} is {value} at {position}: the checkpoint is damaged"
+    return f"tensor {_named(slab)} is {value} at {position}: the input is damaged"
 
 
 def _too_large(slab: Slab, floats: kernels.Floats) -> str:
     row, column = np.unravel_index(np.abs(floats).argmax(), floats.shape)
     return (
-        f"tensor {slab.tensor.name} has {floats[row, column]:g} at [{slab.first + row}, {column}], "
-        f"which {slab.tensor.type} cannot hold; try --outtype BF16 or F32"
+        f"tensor {_named(slab)} has {floats[row, column]:g} at [{slab.first + row}, {column}], "
+        f"which {slab.tensor.type} cannot hold; choose a wider type, like BF16 or F32"
     )
+
+
+def _named(slab: Slab) -> str:
+    """The name in GGUF, and that in the checkpoint."""
+    origin = slab.tensor.source.origin
+    return f"{slab.tensor.name} ({origin})" if origin else slab.tensor.name

@@ -26,6 +26,9 @@ class RopeScaling:
     original_context: float
 
 
+LAYER_TYPES = ("full_attention", "sliding_attention")
+"""transformers may write parameters for each of these."""
+
 _LLAMA3_KEYS = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 
 
@@ -40,6 +43,8 @@ def read_rope(raw: dict[str, Any]) -> tuple[float, RopeScaling | None]:
     if (partial := parameters.get("partial_rotary_factor", 1.0)) != 1.0:
         raise ConfigError(f"partial_rotary_factor is {partial!r}; llama.cpp's exaone4 computes only 1.0")
     kind = parameters.get("rope_type", parameters.get("type", "default"))
+    if parameters.get("type", kind) != kind:
+        raise ConfigError(f"rope_type is {kind!r}, but type is {parameters['type']!r}")
     if kind == "default":
         return theta, None
     if kind != "llama3":
@@ -71,20 +76,31 @@ def _flat(parameters: Any, name: str) -> dict[str, Any]:
         return {}
     if not isinstance(parameters, dict):
         raise ConfigError(f"{name} is {parameters!r}; it must be an object")
-    nested = [v for v in parameters.values() if isinstance(v, dict)]
-    if not nested:
+    by_layer_type = [v for key, v in parameters.items() if key in LAYER_TYPES]
+    if not by_layer_type:
         return {key: value for key, value in parameters.items() if value is not None}
-    if len(nested) != len(parameters) or any(v != nested[0] for v in nested):
+    if len(by_layer_type) != len(parameters) or any(v != by_layer_type[0] for v in by_layer_type):
         raise ConfigError(f"{name} differs by layer type; llama.cpp's exaone4 has one RoPE for all layers")
-    return _flat(nested[0], name)
+    return _flat(by_layer_type[0], name)
 
 
 def _number(parameters: dict[str, Any], key: str, hint: str = "") -> float:
     value = parameters.get(key)
     if value is None:
         raise ConfigError(f"{key} is missing{hint}")
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
-        raise ConfigError(f"{key} is {value!r}; it must be a number above 0")
+    return positive_f32(key, value)
+
+
+def positive_f32(key: str, value: Any) -> float:
+    """A number above 0 that GGUF's 32 bits can hold.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    low, high = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
+        shown = repr(value) if isinstance(value, float) else str(value)[:40]
+        raise ConfigError(f"{key} is {shown}; it must be a number above 0 that 32 bits can hold")
     return float(value)
 
 

@@ -29,6 +29,8 @@ class SourceTensor:
     shape: tuple[int, ...]
     type: TensorType
     rows: Bytes
+    origin: str = ""
+    """The name in the checkpoint, where it is another."""
 
     @property
     def n_weights(self) -> int:
@@ -38,6 +40,8 @@ class SourceTensor:
 
 def as_rows(raw: Bytes, shape: tuple[int, ...], type: TensorType) -> Bytes:
     """View the raw bytes of a tensor as rows; a 1-D tensor is one row, a scalar a row of one."""
+    if raw.size == 0:
+        return raw.reshape(0, 0)
     columns = shape[-1] if shape else 1
     return raw.reshape(math.prod(shape[:-1]), type.row_bytes(columns))
 

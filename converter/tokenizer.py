@@ -92,15 +92,16 @@ def read_tokenizer(model_dir: Path, *, check_pre_tokenizer: bool = True) -> Toke
     named = _special_tokens(_optional(model_dir / "special_tokens_map.json") | settings)
     if (path := model_dir / "tokenizer.json").is_file():
         read = _read_tokenizer_json
-    elif (path := model_dir / "vocab.json").is_file() and (model_dir / "merges.txt").is_file():
+    elif (model_dir / "vocab.json").is_file() and (path := model_dir / "merges.txt").is_file():
         read = _read_vocab_and_merges
     else:
         raise TokenizerError(f"{model_dir}: no tokenizer: neither tokenizer.json, nor vocab.json and merges.txt")
     try:
         return read(path, settings, named, check_pre_tokenizer)
     except TokenizerError as e:
-        raise TokenizerError(f"{path}: {e}") from None
-    except (AttributeError, KeyError, TypeError, OSError, UnicodeDecodeError) as e:
+        message = str(e)
+        raise TokenizerError(message if message.startswith(str(model_dir)) else f"{path}: {message}") from None
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as e:
         raise TokenizerError(f"{path}: malformed ({type(e).__name__}: {e})") from e
 
 
@@ -140,9 +141,9 @@ def _read_vocab_and_merges(path: Path, settings: dict[str, Any], named: dict[str
         raise TokenizerError(f"tokenizer_class is {kind!r}; without tokenizer.json only GPT2Tokenizer is known")
     if check and settings.get("add_prefix_space"):
         raise TokenizerError("add_prefix_space is true; llama.cpp's exaone4 adds no blank")
-    vocab = load_json(path, TokenizerError)
+    vocab = load_json(path.with_name("vocab.json"), TokenizerError)
     added = list(_added_beside(path.parent, settings, vocab, named, check))
-    lines = (path.parent / "merges.txt").read_text("utf-8", errors="strict").split("\n")
+    lines = path.read_text("utf-8").split("\n")
     merges = [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#version")]
     tokenizer = _assemble(vocab, merges, added, named)
     return replace(tokenizer, adds_bos=settings.get("add_bos_token") is True)
@@ -160,8 +161,16 @@ def _added_beside(
             yield _added_token({"id": int(number)}, entry, check)
         return
     extra = _optional(folder / "added_tokens.json")
-    for text in extra.keys() | (set(named.values()) & vocab.keys()):
-        yield _added_token({"id": extra.get(text, vocab.get(text))}, {"content": text, "special": True}, check)
+    special = {*named.values(), *_additional(_optional(folder / "special_tokens_map.json") | settings)}
+    for text in sorted(extra.keys() | (special & vocab.keys())):
+        entry = {"content": text, "special": text in special}
+        yield _added_token({"id": extra.get(text, vocab.get(text))}, entry, check)
+
+
+def _additional(settings: dict[str, Any]) -> Iterator[str]:
+    """The texts of the special tokens without a role."""
+    for token in settings.get("additional_special_tokens") or ():
+        yield token["content"] if isinstance(token, dict) else token
 
 
 def _added_token(numbered: Any, entry: Any, check: bool) -> AddedToken:
@@ -179,8 +188,8 @@ def _added_token(numbered: Any, entry: Any, check: bool) -> AddedToken:
 
 def _assemble(vocab: Any, merges: Any, added: list[AddedToken], named: dict[str, str]) -> Tokenizer:
     """Put vocabulary, merges and added tokens together, and check that they fit."""
-    if not isinstance(vocab, dict) or not isinstance(merges, list):
-        raise TokenizerError("it has no vocabulary or no merges")
+    if not isinstance(vocab, dict) or not isinstance(merges, list) or not merges:
+        raise TokenizerError("it has no vocabulary or no merges, which llama.cpp needs")
     ids: dict[str, int] = dict(vocab)
     for token in added:
         if ids.setdefault(token.content, token.id) != token.id:

@@ -42,7 +42,7 @@ def gguf_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> li
 
 
 def _renamed(tensor: SourceTensor, name: str) -> SourceTensor:
-    return SourceTensor(name, tensor.shape, tensor.type, tensor.rows)
+    return SourceTensor(name, tensor.shape, tensor.type, tensor.rows, origin=tensor.name)
 
 
 def _rope_freqs(config: Exaone4Config) -> Iterator[SourceTensor]:

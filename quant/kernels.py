@@ -134,7 +134,8 @@ _EXPONENTS = {"F32": (np.uint32, 0x7F80_0000), "F16": (np.uint16, 0x7C00), "BF16
 def all_finite(blocks: Bytes, type: TensorType) -> bool:
     """Whether every weight that the blocks stand for is finite: llama.cpp's ``ggml_validate_row_data``.
 
-    Quantized weights are finite exactly if the scales of their blocks are.
+    Quantized weights are finite exactly if the scales of their blocks are; types that ``quant.types`` knows no
+    scales of, which are read only, pass.
     """
     if type.is_float:
         return _floats_finite(blocks, type.name)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Sequence
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from exaone4_gguf.errors import RuntimeFailure
 from exaone4_gguf.runtime.llama import last_error, load_api
 from exaone4_gguf.runtime.model import Model
 
-Logits = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    Logits = npt.NDArray[np.float32]
 
 _ABORTED = 2  # llama_decode's result when the abort callback said so
 
@@ -117,6 +119,8 @@ class Context:
     @property
     def logits(self) -> Logits:
         """The logits after the last token, of shape (n_vocab,): llama.cpp's own memory, until the next token."""
+        import numpy as np  # here, as importing it takes a tenth of a second
+
         pointer = self._api.llama_get_logits_ith(self.pointer, -1)
         return np.ctypeslib.as_array(pointer, shape=(self._model.n_vocab,))
 

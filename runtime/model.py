@@ -9,6 +9,7 @@ from typing import Any
 
 from exaone4_gguf.errors import GGUFError
 from exaone4_gguf.runtime.llama import last_error, load_api
+from exaone4_gguf.runtime.window import any_layer_slides
 
 ARCHITECTURE = "exaone4"
 WINDOWED_DEPTH = 64
@@ -107,6 +108,8 @@ class Model:
             raise GGUFError(f"{self.path}: architecture is '{architecture}', not {ARCHITECTURE}")
         n_layers = int(self.metadata.get(f"{ARCHITECTURE}.block_count", 0))
         has_window = f"{ARCHITECTURE}.attention.sliding_window" in self.metadata
+        if n_layers == WINDOWED_DEPTH and not any_layer_slides(self.path):
+            raise GGUFError(f"{self.path}: a sliding window that no layer uses: llama.cpp would end its process on it")
         if has_window != (n_layers == WINDOWED_DEPTH):
             does = "never" if has_window else "always"
             raise GGUFError(

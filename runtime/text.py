@@ -15,6 +15,11 @@ class Utf8Decoder:
         """The characters that the piece completes."""
         return self._decoder.decode(piece)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether no character is unfinished."""
+        return not self._decoder.getstate()[0]
+
     def finish(self) -> str:
         """What is left at the end: the sign for a character that was cut off, or nothing."""
         return self._decoder.decode(b"", final=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.runtime.chat import Exaone4
 from tests.checkpoints import DEMO, full_config, hybrid_config, write_checkpoint
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
@@ -44,6 +45,19 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def full_gguf(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The lossless file of ``full``."""
     return convert(full, tmp_path_factory.mktemp("gguf") / "full.gguf").paths[0]
+
+
+@pytest.fixture(scope="session")
+def demo_gguf(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled checkpoint, converted."""
+    return convert(demo, tmp_path_factory.mktemp("demo") / "demo.gguf", "Q8_0").paths[0]
+
+
+@pytest.fixture(scope="session")
+def talker(demo_gguf: Path) -> Iterator[Exaone4]:
+    """The bundled model, ready to talk."""
+    with Exaone4(demo_gguf, n_ctx=2048) as model:
+        yield model
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,9 @@ def test_extras_are_imported_inside_functions() -> None:
             assert not EXTRAS & {name.split(".")[0] for name in names}, file
 
 
-@pytest.mark.parametrize("code", ["import exaone4_gguf", "import exaone4_gguf.cli"])
+@pytest.mark.parametrize(
+    "code", ["import exaone4_gguf", "import exaone4_gguf.cli", "from exaone4_gguf.errors import *"]
+)
 def test_importing_is_quick(code: str) -> None:
     script = f"{code}; import sys; print([m for m in {HEAVY} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -64,7 +67,37 @@ PROVEN_BY_THEIR_USERS = {
     "llama",  # runtime: test_model
     "model",  # converter: test_convert
     "source",  # test_safetensors_file, test_gguf_file
+    "window",  # test_model
+    "generation",  # test_chat, test_reasoning
+    "request",  # test_chat
+    "reply",  # test_chat
+    "schema_rules",  # test_grammar
+    "events",  # test_parser
+    "json_scanner",  # test_parser
+    "call_reader",  # test_parser
+    "completion",  # test_parser
+    "loose_json",  # test_repairs
+    "repair_texts",  # test_repairs
+    "repair_values",  # test_repairs
+    "schema",  # test_tools
+    "schema_form",  # test_tools
+    "coerce",  # test_tools
+    "functions",  # test_tools
 }
+
+
+@pytest.mark.parametrize("command", [["-c", "from exaone4_gguf import Exaone4"], ["-m", "exaone4_gguf", "--help"]])
+def test_starting_takes_less_than_a_third_of_a_second(command: list[str]) -> None:
+    """The quickest of several starts, as the machine is shared; torch is not imported."""
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+        took.append(time.perf_counter() - began)
+    assert min(took) < 0.3
+    script = "import sys; from exaone4_gguf import Exaone4; print('torch' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
 
 
 def test_every_module_has_its_test() -> None:

@@ -9,20 +9,32 @@ import exaone4_gguf
 from exaone4_gguf.errors import Exaone4Error
 
 PUBLIC = {
-    "FILE_TYPES",
+    "ChatTemplateError",
     "CheckFailed",
     "CheckpointError",
     "ConfigError",
+    "ContextOverflow",
+    "Exaone4",
     "Exaone4Error",
+    "FILE_TYPES",
     "GGUFError",
+    "MessageError",
     "OutputError",
     "Overrides",
+    "PromptError",
     "QuantizeError",
+    "Reply",
+    "RequestError",
     "Result",
     "RuntimeFailure",
+    "SamplingError",
+    "SchemaError",
     "Summary",
     "TensorError",
     "TokenizerError",
+    "Tool",
+    "ToolError",
+    "Usage",
     "__version__",
     "convert",
     "inspect",
@@ -39,7 +51,12 @@ def test_public_names_are_these() -> None:
 def test_every_error_is_drawn_at_the_top_of_its_file() -> None:
     from exaone4_gguf import errors
 
-    drawn = set(re.findall(r"[A-Z]\w+", (errors.__doc__ or "").split("Each message")[0])) - {"Every", "GGUF", "NaN"}
+    drawn = set(re.findall(r"[A-Z]\w+", (errors.__doc__ or "").split("Each message")[0])) - {
+        "Every",
+        "GGUF",
+        "NaN",
+        "JSON",
+    }
     classes = {name for name, e in vars(errors).items() if isinstance(e, type) and issubclass(e, Exaone4Error)}
     assert classes <= drawn
 

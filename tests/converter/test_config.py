@@ -12,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Exaone4Config as Reference
 
-from exaone4_gguf.converter.config import DEFAULTS, FULL, SLIDING, check_llama_cpp_runs_it, parse_config, read_config
+from exaone4_gguf.converter.config import (
+    DEFAULTS,
+    FULL,
+    SLIDING,
+    Exaone4Config,
+    check_llama_cpp_runs_it,
+    parse_config,
+    read_config,
+)
 from exaone4_gguf.errors import ConfigError, Exaone4Error
 from tests.checkpoints import LLAMA3, full_config, hybrid_config
 
@@ -85,14 +93,17 @@ def test_defaults_are_those_of_transformers() -> None:
 @pytest.mark.parametrize("size", ["1.2b", "32b"])
 def test_the_published_configurations(size: str, published: Path) -> None:
     config = read_config(published.parent / f"exaone-4.0-{size}")
-    check_llama_cpp_runs_it(config.num_hidden_layers, config.sliding_window)
+    check(config)
     assert (config.head_dim, config.eos_token_ids) == ({"1.2b": 64, "32b": 128}[size], (361,))
     assert sum(config.rope_layers) == {"1.2b": 30, "32b": 48}[size]
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "architecture is LlamaForCausalLM, not Exaone4"),
-    ({"model_type": "llama", "architectures": None}, "architecture is llama, not Exaone4"),
+    (
+        {"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
+        "architecture is LlamaForCausalLM .*, not Ex",
+    ),
+    ({"model_type": "llama", "architectures": None}, r"architecture is \? \(model_type 'llama'\), not Exaone4"),
     ({"architectures": ["Exaone4ForSequenceClassification"]}, "is Exaone4ForSequenceClassification; only"),
     ({"quantization_config": {"quant_method": "awq"}}, r"quantized \(awq\)"),
     ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
@@ -106,6 +117,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"hidden_size": "256"}, "hidden_size is '256'"),
     ({"hidden_size": 257, "head_dim": None}, "8 x 32 = 256, not hidden_size 257"),
     ({"rms_norm_eps": 0}, "rms_norm_eps is 0"),
+    ({"rms_norm_eps": 1e300}, "that 32 bits can hold"),
+    ({"rms_norm_eps": 1e-60}, "that 32 bits can hold"),
+    ({"rope_theta": 10**400}, "that 32 bits can hold"),
+    ({"rope_theta": 1e39}, "that 32 bits can hold"),
+    ({"rope_scaling": LLAMA3 | {"type": "linear"}}, "rope_type is 'llama3', but type is 'linear'"),
+    ({"model_type": None}, r"\(model_type None\), not Exaone4"),
     ({"rms_norm_eps": float("nan")}, "rms_norm_eps is nan"),
     ({"tie_word_embeddings": None}, "tie_word_embeddings is None"),
     ({"layer_types": [FULL] * 3}, "layer_types has 3 entries, num_hidden_layers is 4"),
@@ -153,7 +170,11 @@ def test_rope_parameters_by_layer_type_may_agree() -> None:
 def test_a_window_that_llama_cpp_would_not_have_is_refused(config: dict[str, Any], message: str) -> None:
     parsed = parse_config(config)
     with pytest.raises(ConfigError, match=message + ".*--allow-wrong-in-llama-cpp"):
-        check_llama_cpp_runs_it(parsed.num_hidden_layers, parsed.sliding_window)
+        check(parsed)
+
+
+def check(config: Exaone4Config) -> None:
+    check_llama_cpp_runs_it(config.num_hidden_layers, config.sliding_window, any(config.sliding_layers))
 
 
 json_values = st.recursive(

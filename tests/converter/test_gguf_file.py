@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +108,7 @@ def test_split_files_are_read_as_one(full: Path, full_gguf: Path, tmp_path: Path
     whole = read_gguf(full_gguf)
     for part in (parts[0], parts[-1]):
         joined = read_gguf(part)
-        assert joined.n_parts == len(parts)
+        assert joined.parts == parts
         assert {n: t.rows.tobytes() for n, t in joined.tensors.items()} == {
             n: t.rows.tobytes() for n, t in whole.tensors.items()
         }
@@ -122,6 +124,27 @@ def test_a_missing_part_is_named(full: Path, tmp_path: Path) -> None:
     parts[1].unlink()
     with pytest.raises(GGUFError, match=f"1 of its {len(parts)} parts are missing: {parts[1].name}"):
         read_gguf(parts[0])
+
+
+def test_a_part_under_another_name_is_refused(full: Path, tmp_path: Path) -> None:
+    parts = convert(full, tmp_path / "s.gguf", split_max_size=1_000_000).paths
+    for name in ("x.gguf", "s-00000-of-00000.gguf", "s-00001-of-00009.gguf"):
+        shutil.copy(parts[0], tmp_path / name)
+        with pytest.raises(GGUFError, match="a part of a split file, but not named as one"):
+            quantize(tmp_path / name, tmp_path / "o.gguf", "Q8_0")
+
+
+def test_a_file_without_all_tensors_is_refused(full_gguf: Path, tmp_path: Path) -> None:
+    damaged = damage(full_gguf, tmp_path, b"blk.2.attn_q.weight", b"blk.2.attn_Q.weight")
+    with pytest.raises(GGUFError, match=r"tensor blk.2.attn_q.weight is missing \(1 in all\)"):
+        quantize(damaged, tmp_path / "o.gguf", "Q8_0")
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo"):
+        with pytest.raises(GGUFError, match="not a file"):
+            read_gguf(path)
 
 
 def test_a_part_in_the_wrong_place_is_refused(full: Path, tmp_path: Path) -> None:

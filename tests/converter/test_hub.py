@@ -29,6 +29,8 @@ def test_a_repository_is_fetched_with_what_a_conversion_needs(monkeypatch: pytes
         return str(tmp_path)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda repo: ["model.safetensors", "pytorch_model.bin"])
     assert model_folder("LGAI-EXAONE/EXAONE-4.0-1.2B") == tmp_path
     assert asked["repo"] == "LGAI-EXAONE/EXAONE-4.0-1.2B"
     assert {"*.safetensors", "*.json", "*.jinja", "LICENSE*"} <= set(asked["patterns"])
+    assert "*.bin" not in asked["patterns"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.converter.gguf_values import Value, ValueType, array
 from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
 from exaone4_gguf.converter.plan import make_plan
-from exaone4_gguf.errors import ConfigError
+from exaone4_gguf.errors import ConfigError, GGUFError
 from tests.checkpoints import full_config, write_checkpoint
 
 CARD = """---
@@ -86,6 +88,24 @@ def test_any_model_card_is_taken_or_skipped(card: str, checkpoint: Any, tmp_path
     folder = checkpoint()
     (folder / "README.md").write_text(card, encoding="latin-1")
     assert keys(convert(folder, tmp_path / "a.gguf").paths[0])["general.name"]
+
+
+def test_a_model_from_the_hubs_cache_is_named_after_its_repository(full: Path, tmp_path: Path) -> None:
+    """There the folder's name is the hash of a commit."""
+    folder = tmp_path / "models--LGAI-EXAONE--EXAONE-4.0-1.2B" / "snapshots" / ("0f3a9c1d" * 5)
+    shutil.copytree(full, folder)
+    path = convert(folder, tmp_path).paths[0]
+    assert path.name == "EXAONE-4.0-1.2B-BF16.gguf"
+    assert keys(path)["general.organization"] == "LGAI-EXAONE"
+
+
+def test_text_that_utf_8_cannot_hold_is_refused(checkpoint: Any, tmp_path: Path) -> None:
+    folder = checkpoint()
+    (folder / "chat_template.jinja").unlink()
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": "\ud800"}))
+    with pytest.raises(GGUFError, match="holds half a character"):
+        convert(folder, tmp_path / "a.gguf")
 
 
 def test_a_list_of_end_tokens_becomes_all_that_llama_cpp_stops_at(checkpoint: Any, tmp_path: Path) -> None:

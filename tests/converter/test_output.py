@@ -10,11 +10,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exaone4_gguf.converter import output, pipeline
-from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.converter.convert import convert, quantize
 from exaone4_gguf.errors import OutputError
 from tests.checkpoints import full_config, write_checkpoint
 
@@ -103,6 +104,49 @@ def test_an_existing_target_needs_force(full: Path, tmp_path: Path) -> None:
         convert(full, tmp_path / "a.gguf")
     assert (tmp_path / "a.gguf").read_bytes() == OLD
     assert convert(full, tmp_path / "a.gguf", force=True).paths[0].read_bytes() != OLD
+
+
+def test_what_is_no_regular_file_is_not_replaced(full: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OutputError, match="fifo: it is no regular file"):
+        convert(full, tmp_path / "fifo", force=True)
+
+
+def test_the_input_is_not_replaced(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "model", full_config())
+    for name in ("model.safetensors", "config.json"):
+        with pytest.raises(OutputError, match=f"{name}: the target is the input itself"):
+            convert(folder, folder / name, force=True)
+    parts = convert(folder, folder / "a.gguf", split_max_size=1_000_000).paths
+    with pytest.raises(OutputError, match="the target is the input itself"):
+        quantize(parts[0], parts[1], "BF16", force=True)
+
+
+def test_a_target_that_comes_meanwhile_is_not_replaced(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.gguf"
+    real = pipeline.run
+
+    def run(*args: Any) -> None:
+        real(*args)
+        target.write_bytes(OLD)
+
+    monkeypatch.setattr(pipeline, "run", run)
+    with pytest.raises(OutputError, match="it exists already"):
+        convert(full, target)
+    assert target.read_bytes() == OLD
+    assert not leftovers(tmp_path)
+
+
+def test_what_a_killed_run_left_is_removed_before_the_disk_is_measured(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = tmp_path / ".dead.exaone4-gguf-partial"
+    dead.mkdir()
+    free = {True: 1000, False: 10**12}
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": free[dead.exists()]})())
+    convert(full, tmp_path / "a.gguf")
 
 
 def test_a_missing_folder(full: Path, tmp_path: Path) -> None:

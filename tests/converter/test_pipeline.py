@@ -26,7 +26,7 @@ def test_a_value_that_is_not_finite_is_named(dtype: str, outtype: str, value: fl
     tensors = random_tensors(full_config(), dtype)
     tensors[NAME][500, 17] = value
     folder = write_checkpoint(tmp_path / "model", full_config(), tensors)
-    with pytest.raises(TensorError, match=rf"tensor {GGUF_NAME} is {value} at \[500, 17\]"):
+    with pytest.raises(TensorError, match=rf"tensor {GGUF_NAME} \({NAME}\) is {value} at \[500, 17\]"):
         convert(folder, tmp_path / "out.gguf", outtype)
     assert not (tmp_path / "out.gguf").exists()
 
@@ -35,7 +35,7 @@ def test_a_vector_is_checked_as_well(tmp_path: Path) -> None:
     tensors = random_tensors(full_config())
     tensors["model.norm.weight"][9] = float("nan")
     folder = write_checkpoint(tmp_path / "model", full_config(), tensors)
-    with pytest.raises(TensorError, match=r"tensor output_norm.weight is nan at \[9\]"):
+    with pytest.raises(TensorError, match=r"tensor output_norm.weight \(model.norm.weight\) is nan at \[9\]"):
         convert(folder, tmp_path / "out.gguf")
 
 
@@ -44,7 +44,9 @@ def test_a_value_too_large_for_its_type_is_named(outtype: str, tmp_path: Path) -
     tensors = random_tensors(full_config(), "F32")
     tensors[NAME][500, 17] = -3e38
     folder = write_checkpoint(tmp_path / "model", full_config(), tensors)
-    with pytest.raises(TensorError, match=rf"tensor {GGUF_NAME} has -3e\+38 at \[500, 17\], which \w+ cannot hold"):
+    with pytest.raises(
+        TensorError, match=rf"tensor {GGUF_NAME} \({NAME}\) has -3e\+38 at \[500, 17\], which \w+ cannot hold"
+    ):
         convert(folder, tmp_path / "out.gguf", outtype)
 
 

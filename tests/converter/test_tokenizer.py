@@ -55,6 +55,21 @@ def test_both_forms_give_the_same(folder: Path) -> None:
     assert read_tokenizer(folder) == one
 
 
+def test_special_tokens_without_added_tokens_decoder(folder: Path) -> None:
+    """Special are those with a role and the additional ones; the others of added_tokens.json are not."""
+    one = read_tokenizer(folder)
+    in_two_files(folder)
+
+    def older(settings: dict[str, Any]) -> None:
+        added = settings.pop("added_tokens_decoder").items()
+        texts = {entry["content"]: int(i) for i, entry in added}
+        (folder / "added_tokens.json").write_text(json.dumps(texts))
+        settings["additional_special_tokens"] = [e["content"] for _, e in added if e["special"]]
+
+    edit(folder / "tokenizer_config.json", older)
+    assert read_tokenizer(folder) == one
+
+
 def test_merges_may_be_strings_or_pairs(folder: Path) -> None:
     before = read_tokenizer(folder)
 
@@ -130,8 +145,8 @@ WRONG: list[tuple[Edit, str]] = [
     (model(merges=["a zzzzq"]), "needs token 'zzzzq'"),
     (model(merges=None), "no merges"),
     (model(vocab={"a": "b"}), "no whole number"),
-    (model(vocab={"a": 1, "b": 1}, merges=[]), "'a' and 'b' have the same id 1"),
-    (model(vocab={"a": 2**40}, merges=[]), "no whole number"),
+    (model(vocab={"a": 1, "b": 1}, merges=["a b"]), "'a' and 'b' have the same id 1"),
+    (model(vocab={"a": 2**40}, merges=["a b"]), "no whole number"),
     (lambda raw: raw.update(model=None), "model is None"),
     (lambda raw: raw.update(normalizer=NFC), r"normalizer \(NFC\)"),
     (lambda raw: raw.update(normalizer={"type": "Sequence", "normalizers": [NFC]}), r"normalizer \(NFC\)"),
@@ -143,6 +158,7 @@ WRONG: list[tuple[Edit, str]] = [
     (lambda raw: raw.update(post_processor={"type": "BertProcessing"}), "can only add BOS and EOS"),
     (added(lstrip=True), "has lstrip, which llama.cpp does not do"),
     (added(single_word=True), "has single_word"),
+    (model(merges=[]), "no merges, which llama.cpp needs"),
     (added(content="a"), "token 'a' has two ids"),
     (added(id=-1), "wrong id or content"),
     (added(id="7"), "wrong id or content"),

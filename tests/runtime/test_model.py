@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exaone4_gguf.converter.convert import convert
-from exaone4_gguf.errors import GGUFError
+from exaone4_gguf.errors import ConfigError, GGUFError
 from exaone4_gguf.runtime.model import MARKERS, Model
 from tests.checkpoints import hybrid_config, write_checkpoint
 
@@ -39,6 +39,17 @@ def test_a_truncated_file_is_refused(full_gguf: Path, tmp_path: Path) -> None:
     path = tmp_path / "cut.gguf"
     path.write_bytes(full_gguf.read_bytes()[:-100_000])
     with pytest.raises(GGUFError, match=r"cut.gguf: llama.cpp cannot load it: .*"):
+        Model(path)
+
+
+@pytest.mark.parametrize("pattern", [None, 0, 1, "G"])
+def test_a_window_that_no_layer_uses_would_end_the_process(pattern: object, tmp_path: Path) -> None:
+    config = hybrid_config(layer_types=None, sliding_window_pattern=pattern)
+    folder = write_checkpoint(tmp_path / "model", config)
+    with pytest.raises(ConfigError, match="a sliding window of 32, but no layer that slides"):
+        convert(folder, tmp_path / "a.gguf")
+    path = convert(folder, tmp_path / "a.gguf", allow_wrong_in_llama_cpp=True).paths[0]
+    with pytest.raises(GGUFError, match="a sliding window that no layer uses"):
         Model(path)
 
 

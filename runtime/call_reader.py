@@ -1,0 +1,317 @@
+"""One tool call, from behind its opening tag to its end, while it is being written.
+
+As long as the body is JSON, a closing tag inside a string belongs to the string, and the arguments are streamed as
+they come, once the name is known to be a tool's. From the first character that JSON cannot have, the rest is held
+back up to the next tag; then the table of repairs may find the call that was meant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+
+from exaone4_gguf.runtime.completion import completion, dump
+from exaone4_gguf.runtime.events import Content, Event, ToolCallArguments, ToolCallBegin, ToolCallEnd
+from exaone4_gguf.runtime.json_scanner import JsonScanner, Mark, Place
+from exaone4_gguf.runtime.repair_texts import Offered
+from exaone4_gguf.runtime.repairs import RecoveredCall, Recovery, recover
+
+OPEN = "<tool_call>"
+CLOSE = "</tool_call>"
+_TAGS = (OPEN, CLOSE)
+
+_CUT_OFF = "the text ended inside the call"
+_NOT_COMPLETED = "it went wrong inside arguments that had been given out already"
+_NO_TOOLS = "not a call, and without tools to compare it with it cannot be repaired"
+
+
+class Phase(Enum):
+    """How far the call has come."""
+
+    HEADER = auto()
+    """JSON, held back: not yet the arguments, or not yet a tool's name."""
+    ARGUMENTS = auto()
+    """Inside the arguments, which are streamed."""
+    TRAILER = auto()
+    """JSON behind arguments that were streamed."""
+    BROKEN = auto()
+    """Not JSON any more; held back."""
+    ENDED = auto()
+
+
+def tag_at(text: str, position: int, tags: tuple[str, ...]) -> str | None:
+    """The tag at this "<", "" if there is none, None if the text ends before that can be said."""
+    for tag in tags:
+        if text.startswith(tag, position):
+            return tag
+    tail = text[position : position + max(map(len, tags))]
+    return None if position + len(tail) == len(text) and any(tag.startswith(tail) for tag in tags) else ""
+
+
+class CallReader:
+    """Reads one call. ``opening`` is the raw text of its tag with the blanks before it, ``shown`` the part of it
+    that is content if this turns out not to be a call. Without ``offered`` any name is a tool's.
+    """
+
+    def __init__(
+        self, index: int, offered: Offered | None, new_id: Callable[[], str], opening: str, shown: str
+    ) -> None:
+        self.phase = Phase.HEADER
+        self.next_index = index
+        self.succeeded = False
+        self._offered = offered
+        self._new_id = new_id
+        self._shown = shown
+        self._opening = opening
+        self._scanner = JsonScanner()
+        self._events: list[Event] = []
+        self._body: list[str] = []
+        self._raw: list[str] = [opening]
+        self._token: list[str] = []
+        self._key = ""
+        self._members: dict[str, str] = {}
+        self._streamed: list[str] = []
+        self._pending: list[str] = []
+        self._junk: list[str] = []
+        self._doubt: list[str] = []
+        self._ahead: JsonScanner | None = None
+        self._unread = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the call is over, and what ``feed`` gave back is not part of it."""
+        return self.phase is Phase.ENDED
+
+    def take_events(self) -> list[Event]:
+        """What has come to be known since the last time."""
+        events, self._events = self._events, []
+        return events
+
+    def feed(self, text: str) -> str:
+        """Read on; the text that was not used: the beginning of a tag, or what follows the call once it has ended."""
+        position = 0
+        while position < len(text) and self.phase is not Phase.ENDED:
+            tag = tag_at(text, position, _TAGS) if text[position] == "<" else ""
+            if tag is None:
+                break
+            end = position + len(tag) if tag else text.find("<", position + 1)
+            end = len(text) if end < 0 else end
+            self._push(text[position:end], tag)
+            position = end
+        return self._unread + text[position:]
+
+    def finish(self, tail: str, *, cut_off: bool) -> str:
+        """The text has ended, with ``tail`` not used; what is left to be read as content.
+
+        ``cut_off`` says that the model would have gone on: then what it had not finished is not guessed.
+        """
+        if self._ahead:
+            self._refute(tail)
+        elif not self._in_string and CLOSE.startswith(tail):
+            self._end("", tail, cut_off=cut_off)
+        else:
+            self._push(tail, "")
+            self._end("", "", cut_off=cut_off)
+        return self._unread
+
+    @property
+    def _in_string(self) -> bool:
+        return self.phase is not Phase.BROKEN and self._scanner.in_string
+
+    def _push(self, text: str, tag: str) -> None:
+        if self._ahead:
+            self._look_ahead(self._ahead, text)
+        elif not tag:
+            self._advance(text)
+        elif self._in_string:
+            self._ahead = self._scanner.copy()
+            self._look_ahead(self._ahead, text)
+        else:
+            self._end(tag, tag, cut_off=False)
+
+    # ---- a tag inside a string: does it belong to it, or did the model forget the quote?
+
+    def _look_ahead(self, ahead: JsonScanner, text: str) -> None:
+        """The string closes, and JSON goes on: the tag was text. It does not: the tag ended the call."""
+        self._doubt.append(text)
+        for char in text:
+            if not ahead.scan(char):
+                self._refute("")
+                return
+            if not ahead.in_string and char in ",:]}":
+                self._advance(self._take_doubt())
+                return
+
+    def _refute(self, tail: str) -> None:
+        text = self._take_doubt() + tail
+        tag = tag_at(text, 0, _TAGS) or ""
+        self._end(tag, tag, cut_off=False)
+        self._unread += text[len(tag) :]
+
+    def _take_doubt(self) -> str:
+        text, self._doubt, self._ahead = "".join(self._doubt), [], None
+        return text
+
+    # ---- JSON
+
+    def _advance(self, text: str) -> None:
+        position = 0
+        while position < len(text) and self.phase is not Phase.BROKEN:
+            stop = self._scanner.scan(text, position)
+            self._take(text[position:stop])
+            if self._scanner.mark:
+                _ON_MARK[self._scanner.mark](self)
+            elif stop < len(text):
+                self.phase = Phase.BROKEN
+            position = stop
+        self._hold(text[position:])
+
+    def _hold(self, text: str) -> None:
+        if text:
+            self._body.append(text)
+            (self._junk if self._scanner.place is Place.DONE else self._raw).append(text)
+
+    def _take(self, text: str) -> None:
+        if not text:
+            return
+        self._body.append(text)
+        if self.phase is Phase.ARGUMENTS:
+            self._stream(text)
+        else:
+            self._raw.append(text)
+            self._token.append(text)
+
+    def _take_token(self) -> str:
+        token, self._token = "".join(self._token), []
+        return token
+
+    def _on_key(self) -> None:
+        self._key = json.loads(self._take_token().lstrip(" \t\r\n{,"))
+        if self._key in self._members:
+            self.phase = Phase.BROKEN
+
+    def _on_value_begin(self) -> None:
+        first = self._take_token()[-1]
+        self._token.append(first)
+        if self._key == "arguments" and first == "{" and self._is_tool():
+            self._raw[-1] = self._raw[-1][:-1]
+            self._begin(self._name(), self._take_raw())
+            self.phase = Phase.ARGUMENTS
+            self._stream(first)
+
+    def _on_value_end(self) -> None:
+        text = self._take_token()
+        if self.phase is Phase.ARGUMENTS:
+            self.phase = Phase.TRAILER
+        if self._key in ("name", "arguments"):
+            self._members[self._key] = text
+
+    def _name(self) -> str:
+        """The name that the body gives, "" if there is none."""
+        name = json.loads(self._members.get("name", '""'))
+        return name if isinstance(name, str) else ""
+
+    def _is_tool(self) -> bool:
+        name = self._name()
+        return bool(name) and (self._offered is None or name in self._offered)
+
+    # ---- events
+
+    def _take_raw(self) -> str:
+        raw = "".join(self._pending) + "".join(self._raw)
+        self._pending, self._raw = [], []
+        return raw
+
+    @property
+    def _index(self) -> int:
+        return self.next_index - 1
+
+    def _begin(self, name: str, raw: str) -> None:
+        self.next_index += 1
+        self._events.append(ToolCallBegin(self._index, self._new_id(), name, raw))
+
+    def _stream(self, text: str) -> None:
+        """Give out a piece of the arguments, but not its end if that could turn out to be wrong."""
+        uncertain = -1
+        if self._scanner.after_comma or self._scanner.in_escape:
+            uncertain = max(text.rfind("," if self._scanner.after_comma else "\\"), 0)
+        certain = text[:uncertain] if uncertain >= 0 else text
+        if certain:
+            piece = "".join(self._pending) + certain
+            self._pending = []
+            self._streamed.append(piece)
+            self._events.append(ToolCallArguments(self._index, piece, piece))
+        if uncertain >= 0:
+            self._pending.append(text[uncertain:])
+
+    def _end(self, tag: str, closing: str, *, cut_off: bool) -> None:
+        """The call ends at this tag ("" is the end of the text); ``closing`` is what of it belongs to the call."""
+        if tag == OPEN:
+            self._unread, closing = OPEN, ""
+        whole = self._scanner.place is Place.DONE and self._is_tool() and self._members.get("arguments", "")[:1] == "{"
+        if whole and not (self._junk and tag == CLOSE):
+            self._end_whole(closing, None if tag == CLOSE else "missing_close_tag")
+        else:
+            self._end_wrong(closing, self._recovered(cut_off))
+        self.phase = Phase.ENDED
+
+    def _end_whole(self, closing: str, repaired: str | None) -> None:
+        """The body was right. Text behind it without a closing tag is content."""
+        if not self._streamed:
+            body = "".join(self._raw[1:])
+            self._raw = []
+            self._begin(self._name(), self._opening)
+            self._events.append(ToolCallArguments(self._index, self._members["arguments"], body))
+        self._events.append(ToolCallEnd(self._index, repaired, self._take_raw() + closing))
+        self._unread = "".join(self._junk) + self._unread
+        self.succeeded = True
+
+    def _recovered(self, cut_off: bool) -> Recovery:
+        if cut_off and "arguments" not in self._members:
+            return Recovery(reason=_CUT_OFF)
+        return Recovery(reason=_NO_TOOLS) if self._offered is None else recover("".join(self._body), self._offered)
+
+    def _end_wrong(self, closing: str, recovery: Recovery) -> None:
+        if self._streamed:
+            self._end_streamed(closing, recovery)
+        elif recovery.calls:
+            first, *others = recovery.calls
+            self._raw = []
+            self._begin(first.name, self._opening)
+            self._events.append(ToolCallArguments(self._index, dump(first.arguments), "".join(self._body)))
+            self._end_recovered(closing, recovery, others)
+        else:
+            body = "".join(self._body) + closing
+            self._events.append(Content(self._shown + OPEN + body, self._opening + body, recovery.reason))
+
+    def _end_streamed(self, closing: str, recovery: Recovery) -> None:
+        """Complete the arguments that were given out already, if they are a beginning of the recovered ones."""
+        self._raw += self._junk
+        first, *others = recovery.calls or (None,)
+        rest = completion("".join(self._streamed), first.written) if first and first.name == self._name() else None
+        if rest is None:
+            failed = recovery.reason or _NOT_COMPLETED
+            self._events.append(ToolCallEnd(self._index, None, self._take_raw() + closing, failed))
+            return
+        if rest:
+            self._events.append(ToolCallArguments(self._index, rest, ""))
+        self._end_recovered(closing, recovery, [call for call in others if call])
+
+    def _end_recovered(self, closing: str, recovery: Recovery, others: Sequence[RecoveredCall]) -> None:
+        """End the call, and give the others that its body held."""
+        raw = self._take_raw()
+        for call in others:
+            self._events.append(ToolCallEnd(self._index, recovery.repaired, raw))
+            raw = ""
+            self._begin(call.name, "")
+            self._events.append(ToolCallArguments(self._index, dump(call.arguments), ""))
+        self._events.append(ToolCallEnd(self._index, recovery.repaired, raw + closing))
+        self.succeeded = True
+
+
+_ON_MARK = {
+    Mark.KEY_END: CallReader._on_key,
+    Mark.VALUE_BEGIN: CallReader._on_value_begin,
+    Mark.VALUE_END: CallReader._on_value_end,
+}

@@ -1,0 +1,235 @@
+"""``Exaone4``: a conversation with the model, as events or as a whole reply."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+from exaone4_gguf.errors import GGUFError
+from exaone4_gguf.runtime.context import Cancelled, Context
+from exaone4_gguf.runtime.events import Event, Finish, collect
+from exaone4_gguf.runtime.generation import Generation, Token, check_fits
+from exaone4_gguf.runtime.machine import available_memory, fitting_context, physical_cores
+from exaone4_gguf.runtime.model import ARCHITECTURE, Model
+from exaone4_gguf.runtime.parser import StreamParser
+from exaone4_gguf.runtime.reasoning import ThoughtTracker
+from exaone4_gguf.runtime.reply import Reply, Usage
+from exaone4_gguf.runtime.request import ChatOptions, Request
+from exaone4_gguf.runtime.sampling import Sampler
+from exaone4_gguf.runtime.stops import StopStrings
+from exaone4_gguf.runtime.text import Utf8Decoder
+from exaone4_gguf.runtime.tools import as_tools
+from exaone4_gguf.runtime.voting import final_answer
+
+if TYPE_CHECKING:
+    from exaone4_gguf.runtime.prompt import Prompt, PromptBuilder
+
+
+class Exaone4:
+    """An EXAONE 4 model in a GGUF file, ready to talk. One conversation runs at a time; others wait.
+
+    Args:
+        path: the GGUF file.
+        n_ctx: context in tokens; by default what fits memory, up to the trained length.
+        n_threads: by default the physical cores.
+        n_gpu_layers: layers on the GPU; by default all, where llama.cpp was built for one.
+        chat_template: instead of the file's own.
+        swa_full: see ``Context``.
+
+    Raises:
+        GGUFError: not a file that llama.cpp runs right, or one without a chat template.
+        RuntimeFailure: llama.cpp cannot load it.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        n_ctx: int | None = None,
+        n_threads: int | None = None,
+        n_gpu_layers: int = -1,
+        n_batch: int = 512,
+        flash_attn: bool = True,
+        type_k: int | None = None,
+        type_v: int | None = None,
+        use_mmap: bool = True,
+        swa_full: bool = True,
+        chat_template: str | None = None,
+    ) -> None:
+        self.model = Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
+        try:
+            self._builder = self._prompt_builder(chat_template)
+            self.context = Context(
+                self.model,
+                n_ctx=n_ctx or self._default_context(),
+                n_threads=n_threads or physical_cores(),
+                n_batch=n_batch,
+                flash_attn=flash_attn,
+                type_k=type_k,
+                type_v=type_v,
+                swa_full=swa_full,
+            )
+        except BaseException:
+            self.model.close()
+            raise
+        self._turn = threading.Lock()
+        self.usage: Usage | None = None
+        self.logprobs: tuple[Token, ...] | None = None
+
+    def close(self) -> None:
+        """Free the model. It cannot be used afterwards."""
+        self.context.close()
+        self.model.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def cancel(self) -> None:
+        """Stop the answer that is being made, from any thread."""
+        self.context.cancel()
+
+    def prompt(
+        self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
+    ) -> Prompt:
+        """The prompt that a request would be evaluated as."""
+        request = Request(options, as_tools(tools or ()))
+        return self._prompt(messages, request)
+
+    def stream(
+        self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
+    ) -> Iterator[Event]:
+        """Answer, as events. Closing the iterator stops the generation; ``usage`` and ``logprobs`` tell of the last.
+
+        Raises:
+            Exaone4Error: a message, a tool or an option is wrong, or the prompt does not fit. The model stays usable.
+        """
+        request = Request(options, as_tools(tools or ()))
+        prompt = self._prompt(messages, request)
+        check_fits(prompt.ids, self.context)
+        return self._events(prompt, request)
+
+    def chat(
+        self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
+    ) -> Reply:
+        """Answer, whole.
+
+        Raises:
+            Exaone4Error: as ``stream``.
+        """
+        message = collect(self.stream(messages, tools, **options))
+        assert self.usage is not None
+        return Reply(message, self.usage, self.logprobs)
+
+    def vote(
+        self,
+        messages: Iterable[Any],
+        n: int = 5,
+        *,
+        normalize: Callable[[str], str] | None = None,
+        **options: Unpack[ChatOptions],
+    ) -> tuple[Reply, Counter[str]]:
+        """Self-consistency: the reply whose final answer most of ``n`` samples share, and all votes.
+
+        Wang et al. 2022, https://arxiv.org/abs/2203.11171. ``normalize`` makes answers comparable; by default the
+        last number in them, else their last line.
+        """
+        listed = list(messages)
+        seed = options.pop("seed", None)
+        replies = []
+        for i in range(n):
+            options["seed"] = None if seed is None else seed + i
+            replies.append(self.chat(listed, **options))
+        answers = [(normalize or final_answer)(reply.content or "") for reply in replies]
+        votes = Counter(answers)
+        return replies[answers.index(votes.most_common(1)[0][0])], votes
+
+    def _prompt(self, messages: Iterable[Any], request: Request) -> Prompt:
+        described = [tool.to_openai() for tool in request.told] or None
+        return self._builder.build(
+            messages, described, reasoning=request.reasoning, template_kwargs=request.options.get("template_kwargs")
+        )
+
+    def _events(self, prompt: Prompt, request: Request) -> Iterator[Event]:
+        with self._turn, closing(Sampler(self.model, request.sampling)) as sampler:
+            self.context.start()
+            began = time.perf_counter()
+            tracker = ThoughtTracker(self.model.tokenize, thinking=prompt.reasoning_open)
+            try:
+                cached = self.context.evaluate(prompt.ids)
+            except Cancelled:
+                yield Finish("cancelled")
+                return
+            first = time.perf_counter()
+            generation = Generation(
+                self.model,
+                self.context,
+                sampler,
+                tracker,
+                steerings=request.steerings(tracker, self.model),
+                constraint=request.constraint,
+                max_tokens=request.options.get("max_tokens"),
+                top_logprobs=request.options.get("logprobs"),
+            )
+            kept: list[Token] | None = None if request.options.get("logprobs") is None else []
+            try:
+                yield from self._parsed(generation, prompt, request, kept)
+            finally:
+                self.logprobs = None if kept is None else tuple(kept)
+                self.usage = Usage(
+                    prompt_tokens=len(prompt.ids),
+                    cached_tokens=cached,
+                    completion_tokens=generation.n_tokens,
+                    reasoning_tokens=tracker.count,
+                    prompt_seconds=first - began,
+                    seconds=time.perf_counter() - first,
+                )
+
+    def _parsed(
+        self, generation: Generation, prompt: Prompt, request: Request, kept: list[Token] | None
+    ) -> Iterator[Event]:
+        """Tokens -> text -> events, until a stop string, the end, or the limit."""
+        parser = StreamParser(request.callable, reasoning_open=prompt.reasoning_open)
+        decoder, stops = Utf8Decoder(), StopStrings(request.stop)
+        for token in generation:
+            if kept is not None:
+                kept.append(token)
+            for event in parser.feed(decoder.decode(token.piece)):
+                yield from stops.pass_on(event)
+                if stops.hit:
+                    yield Finish("stop")
+                    return
+        reason = generation.finish_reason
+        for event in (*parser.feed(decoder.finish()), *parser.finish(reason)):
+            yield from stops.pass_on(event)
+
+    def _prompt_builder(self, chat_template: str | None) -> PromptBuilder:
+        from exaone4_gguf.runtime.prompt import PromptBuilder  # here, as Jinja takes a while to import
+        from exaone4_gguf.runtime.template import ChatTemplate
+
+        source = chat_template or self.model.metadata.get("tokenizer.chat_template")
+        if not source:
+            raise GGUFError(
+                f"{self.model.path}: it has no chat template; give one (chat_template, --chat-template-file)"
+            )
+        return PromptBuilder(ChatTemplate(source), self.model.tokenize, self.model.control_texts)
+
+    def _default_context(self) -> int:
+        metadata = self.model.metadata
+        kv_heads, layers = (
+            int(metadata[f"{ARCHITECTURE}.{key}"]) for key in ("attention.head_count_kv", "block_count")
+        )
+        key_length = int(metadata[f"{ARCHITECTURE}.attention.key_length"])
+        per_token = 2 * 2 * kv_heads * key_length * layers  # keys and values, F16
+        weights = self.model.path.stat().st_size
+        return fitting_context(self.model.context_length, per_token, weights, available_memory())

@@ -1,0 +1,167 @@
+"""The loop that makes tokens: evaluate, choose, steer, repeat."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from exaone4_gguf.errors import ContextOverflow
+from exaone4_gguf.runtime.context import Cancelled, Context
+from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.reasoning import Steering, ThoughtTracker
+from exaone4_gguf.runtime.sampling import Sampler
+
+if TYPE_CHECKING:
+    from exaone4_gguf.runtime.context import Logits
+
+
+@dataclass(frozen=True)
+class TopLogprob:
+    """A token that might have come, with the natural logarithm of its probability."""
+
+    id: int
+    piece: bytes
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Token(TopLogprob):
+    """A token that came. ``top`` are the likeliest at its place, if they were asked for."""
+
+    top: tuple[TopLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A grammar for what follows ``start``: of the whole answer, or of a call from its opening tag on."""
+
+    grammar: str
+    start: str = ""
+    begins_at: Literal["answer", "call"] = "answer"
+
+
+class Generation:
+    """One answer, token by token. Iterate once; then ``finish_reason`` is "stop", "length" or "cancelled".
+
+    Args:
+        max_tokens: the most tokens; None for as many as the context holds.
+        top_logprobs: how many alternatives each token tells; None for no logprobs (they are NaN then).
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        context: Context,
+        sampler: Sampler,
+        tracker: ThoughtTracker,
+        *,
+        steerings: Sequence[Steering] = (),
+        constraint: Constraint | None = None,
+        max_tokens: int | None = None,
+        top_logprobs: int | None = None,
+    ) -> None:
+        self._model, self._context, self._sampler = model, context, sampler
+        self._tracker, self._steerings, self._constraint = tracker, steerings, constraint
+        self._max_tokens = max_tokens
+        self._top = top_logprobs
+        self._forced: deque[int] = deque()
+        self._pending_grammar: str | None = None
+        self._awaits_answer = constraint is not None and constraint.begins_at == "answer"
+        self._opening = model.tokenize("<tool_call>")[-1]
+        self.finish_reason = "stop"
+        self.n_tokens = 0
+
+    def __iter__(self) -> Iterator[Token]:
+        """The tokens, without the one that ends the turn."""
+        if self._constraint and self._awaits_answer and not self._tracker.thinking:
+            self._begin(self._constraint.start)
+        try:
+            while self._has_room():
+                token = self._next()
+                if token.id in self._model.end_tokens:
+                    return
+                yield token
+                self._context.append([token.id])
+        except Cancelled:
+            self.finish_reason = "cancelled"
+            return
+        self.finish_reason = "length"
+
+    def _has_room(self) -> bool:
+        room = len(self._context.tokens) < self._context.n_ctx
+        return room and (self._max_tokens is None or self.n_tokens < self._max_tokens)
+
+    def _next(self) -> Token:
+        logits = self._context.logits
+        if self._steerings:
+            logits = logits.copy()
+            for steering in self._steerings:
+                steering.adjust(logits)
+        chosen = self._forced.popleft() if self._forced else self._chosen(logits)
+        self._sampler.accept(chosen)
+        self._after(chosen)
+        self.n_tokens += 1
+        return self._token(chosen, logits)
+
+    def _chosen(self, logits: Logits) -> int:
+        if self._pending_grammar is not None:
+            self._sampler.use_grammar(self._pending_grammar)
+            self._pending_grammar = None
+        token = self._sampler.sample(logits)
+        if (instead := self._instead(token)) is None:
+            return token
+        first, *rest = instead
+        self._forced.extend(rest)
+        return first
+
+    def _instead(self, token: int) -> Sequence[int] | None:
+        """What comes instead of the chosen token, if anything."""
+        for steering in self._steerings:
+            if (instead := steering.replace(token)) is not None:
+                return instead
+        if self._awaits_answer and self._tracker.thinking and token in self._model.end_tokens:
+            return self._tracker.closing  # an answer was promised: the model may not end in its thoughts
+        return None
+
+    def _after(self, token: int) -> None:
+        """What the token leads to: the end of the thoughts, forced tokens, a grammar."""
+        was_thinking = self._tracker.thinking
+        self._tracker.see(token)
+        for steering in self._steerings:
+            self._forced.extend(steering.follow(token))
+        if self._constraint is None:
+            return
+        if self._awaits_answer and was_thinking and not self._tracker.thinking:
+            self._forced.clear()
+            self._begin("\n\n" + self._constraint.start)
+        elif self._constraint.begins_at == "call" and token == self._opening and not self._tracker.thinking:
+            self._begin("")
+
+    def _begin(self, start: str) -> None:
+        """Write ``start``, then follow the grammar."""
+        assert self._constraint is not None
+        self._forced.extend(self._model.tokenize(start))
+        self._pending_grammar = self._constraint.grammar
+
+    def _token(self, token: int, logits: Logits) -> Token:
+        if self._top is None:
+            return Token(token, self._model.piece(token), math.nan)
+        import numpy as np
+
+        logprobs = logits - np.logaddexp.reduce(logits.astype(np.float64))
+        best = np.argsort(logprobs)[::-1][: self._top]
+        top = tuple(TopLogprob(int(i), self._model.piece(int(i)), float(logprobs[i])) for i in best)
+        return Token(token, self._model.piece(token), float(logprobs[token]), top)
+
+
+def check_fits(prompt: Sequence[int], context: Context) -> None:
+    """A prompt must leave room for one token at least; nothing is ever cut off in silence.
+
+    Raises:
+        ContextOverflow: it does not; the message says by how much.
+    """
+    if len(prompt) > context.n_ctx - 1:
+        raise ContextOverflow(len(prompt), context.n_ctx - 1)

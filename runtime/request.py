@@ -1,0 +1,140 @@
+"""What a request asks for: its options, checked, and what the generation needs because of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+from exaone4_gguf.errors import RequestError
+from exaone4_gguf.runtime.generation import Constraint
+from exaone4_gguf.runtime.grammar import OPEN_CALL, calls_grammar, json_grammar
+from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.reasoning import (
+    SWITCH_SPAN,
+    SWITCH_WORDS,
+    Endless,
+    ReasoningBudget,
+    ReasoningMinimum,
+    Steering,
+    ThoughtSwitchingPenalty,
+    ThoughtTracker,
+)
+from exaone4_gguf.runtime.sampling import SAMPLING_NAMES, preset
+from exaone4_gguf.runtime.tools import Tool
+
+ToolChoice = str | Mapping[str, Any]
+
+
+class ChatOptions(TypedDict, total=False):
+    """What a request may ask for, besides messages and tools. The names are OpenAI's and llama.cpp's.
+
+    ``reasoning``: think before the answer. ``reasoning_budget``: the most tokens of thought (0: none, -1: any
+    number), closed with ``reasoning_message``; ``reasoning_minimum``: the least. ``thought_switching_penalty``:
+    TIP's strength, on ``thought_switching_words`` for ``thought_switching_span`` tokens of each thought.
+    ``tool_choice``: "auto", "none", "required", a name, or OpenAI's object. ``lazy_grammar``: with "auto", hold a
+    call to the schemas from its opening tag on. ``response_format``: OpenAI's json_object or json_schema.
+    ``preset`` names sampling values (see ``sampling.PRESETS``), each of which may be given by itself.
+    ``ignore_eos``: go on until ``max_tokens``. ``stop`` ends the answer, not the thoughts. ``logprobs``: how many
+    alternatives each token tells.
+    """
+
+    reasoning: bool
+    reasoning_budget: int | None
+    reasoning_message: str
+    reasoning_minimum: int | None
+    thought_switching_penalty: float | None
+    thought_switching_words: Sequence[str]
+    thought_switching_span: int
+    tool_choice: ToolChoice
+    parallel_tool_calls: bool
+    lazy_grammar: bool
+    response_format: Mapping[str, Any] | None
+    max_tokens: int | None
+    ignore_eos: bool
+    stop: str | Sequence[str] | None
+    logprobs: int | None
+    template_kwargs: Mapping[str, Any] | None
+    preset: str | None
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    repeat_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    seed: int | None
+
+
+class Request:
+    """A request's options, checked and turned into what the generation needs."""
+
+    def __init__(self, options: ChatOptions, tools: tuple[Tool, ...]) -> None:
+        if unknown := options.keys() - ChatOptions.__annotations__.keys():
+            raise RequestError(f"there is no option '{min(unknown)}'")
+        self.options, self._tools = options, tools
+        self._budget = options.get("reasoning_budget")
+        self.reasoning = options.get("reasoning", False) and self._budget != 0
+        chosen = {name: options.get(name) for name in SAMPLING_NAMES}
+        self.sampling = preset(options.get("preset"), reasoning=self.reasoning).changed(**chosen)
+        self._choice = _choice(options.get("tool_choice", "auto"), tools)
+        self.told = () if self._choice == "none" else tools
+        self.callable = self.told or None
+        self.constraint = self._constraint()
+        stop = options.get("stop")
+        self.stop = () if not stop else (stop,) if isinstance(stop, str) else tuple(stop)
+
+    def steerings(self, tracker: ThoughtTracker, model: Model) -> list[Steering]:
+        """The reasoning controls that were asked for."""
+        found: list[Steering] = [Endless(tracker, model.end_tokens)] if self.options.get("ignore_eos") else []
+        if (least := self.options.get("reasoning_minimum")) is not None:
+            found.append(ReasoningMinimum(tracker, least, model.tokenize, model.end_tokens))
+        if (most := self._budget) is not None and most > 0:
+            message = self.options.get("reasoning_message", "")
+            found.append(ReasoningBudget(tracker, most, model.tokenize, model.piece, message))
+        if strength := self.options.get("thought_switching_penalty"):
+            span = self.options.get("thought_switching_span", SWITCH_SPAN)
+            words = tuple(self.options.get("thought_switching_words", SWITCH_WORDS))
+            found.append(ThoughtSwitchingPenalty(tracker, model.tokenize, strength, span, words))
+        return found
+
+    def _constraint(self) -> Constraint | None:
+        if self._choice not in ("auto", "none"):
+            return self._calls("answer", self._offered())
+        if (form := self.options.get("response_format")) and form.get("type") != "text":
+            return Constraint(json_grammar(_response_schema(form)))
+        if self._choice == "auto" and self._tools and self.options.get("lazy_grammar"):
+            return self._calls("call", self._tools)
+        return None
+
+    def _calls(self, begins_at: Any, tools: Sequence[Tool]) -> Constraint:
+        parallel = self.options.get("parallel_tool_calls", True)
+        grammar = calls_grammar([(tool.name, tool.parameters) for tool in tools], parallel=parallel)
+        return Constraint(grammar, OPEN_CALL if begins_at == "answer" else "", begins_at)
+
+    def _offered(self) -> Sequence[Tool]:
+        if self._choice == "required":
+            return self._tools
+        return [tool for tool in self._tools if tool.name == self._choice]
+
+
+def _choice(choice: ToolChoice, tools: Sequence[Tool]) -> str:
+    """What is chosen: auto, none, required, or the name of the one tool to call."""
+    name = choice if isinstance(choice, str) else choice.get("function", {}).get("name")
+    if name in ("auto", "none"):
+        return str(name)
+    if not tools:
+        raise RequestError(f"tool_choice is {choice!r}, but no tools are offered")
+    if name != "required" and name not in [tool.name for tool in tools]:
+        raise RequestError(f"tool_choice is {choice!r}; offered are {', '.join(tool.name for tool in tools)}")
+    return str(name)
+
+
+def _response_schema(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema of OpenAI's response_format; None for any object."""
+    if form.get("type") == "json_object":
+        return None
+    outer = form.get("json_schema")
+    schema = outer.get("schema") if isinstance(outer, Mapping) else None
+    if form.get("type") != "json_schema" or not isinstance(schema, Mapping):
+        raise RequestError("response_format must be json_object, or json_schema with json_schema.schema")
+    return schema
