@@ -9,11 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from exaone4_gguf.errors import (
+    ChatError,
     ChatTemplateError,
     CheckFailed,
     CheckpointError,
+    CommandError,
     ConfigError,
     ContextOverflow,
+    ConversationError,
     Exaone4Error,
     GGUFError,
     MessageError,
@@ -54,11 +57,14 @@ _LAZY = {
 
 __all__ = [
     "FILE_TYPES",
+    "ChatError",
     "ChatTemplateError",
     "CheckFailed",
     "CheckpointError",
+    "CommandError",
     "ConfigError",
     "ContextOverflow",
+    "ConversationError",
     "Exaone4",
     "Exaone4Error",
     "GGUFError",

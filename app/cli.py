@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from exaone4_gguf.chat_command import chat
 from exaone4_gguf.errors import Exaone4Error, QuantizeError
 from exaone4_gguf.version import __version__
 
@@ -67,7 +68,7 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="exaone4-gguf")
 def cli() -> None:
-    """EXAONE 4 to GGUF: convert, quantize, inspect, and see it answer."""
+    """EXAONE 4 on your own hardware: convert to GGUF, quantize, inspect, chat."""
 
 
 def main() -> NoReturn:
@@ -192,13 +193,15 @@ def inspect(path: Path, as_json: bool) -> None:
         print_summary(summary)
 
 
+cli.add_command(chat)
+
+
 @cli.command()
 def demo() -> None:
-    """Convert the checkpoint that comes with the project, and let it answer a question."""
+    """Convert the checkpoint that comes with the project, and hold three conversations with it."""
     from exaone4_gguf.demo.show import run_demo
 
-    for text in run_demo():
-        click.echo(text, nl=False)
+    run_demo()
 
 
 def _writing(options: dict[str, Any]) -> dict[str, Any]:

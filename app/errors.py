@@ -14,6 +14,9 @@
     │   ├── MessageError         a message, or another part of the conversation: which, and which field
     │   ├── ToolError            a tool: its schema, or a function that cannot be described
     │   ├── SchemaError          a JSON schema that cannot be a grammar
+    │   ├── ChatError            the terminal: nothing to answer, or no answer
+    │   ├── CommandError         a slash command
+    │   ├── ConversationError    a saved conversation
     │   └── SamplingError        a sampling value, or a preset
     ├── PromptError              no prompt can be made in which only the template's markers are markers
     │   └── ChatTemplateError    the template does not compile, or fails on the conversation
@@ -89,6 +92,18 @@ class ToolError(RequestError):
 
 class SchemaError(RequestError):
     """A JSON schema cannot be turned into a grammar."""
+
+
+class ChatError(RequestError):
+    """There is nothing to answer, or no answer."""
+
+
+class CommandError(RequestError):
+    """A slash command is unknown, or its argument is wrong."""
+
+
+class ConversationError(RequestError):
+    """A file holds no conversation, or none can be saved there."""
 
 
 class SamplingError(RequestError):

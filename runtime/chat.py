@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,7 @@ from exaone4_gguf.runtime.request import ChatOptions, Request
 from exaone4_gguf.runtime.sampling import Sampler
 from exaone4_gguf.runtime.stops import StopStrings
 from exaone4_gguf.runtime.text import Utf8Decoder
-from exaone4_gguf.runtime.tools import as_tools
+from exaone4_gguf.runtime.tools import as_tools, with_coerced_arguments
 from exaone4_gguf.runtime.voting import final_answer
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Exaone4:
             self.model.close()
             raise
         self._turn = threading.Lock()
+        self._unfinished: tuple[weakref.ref[Generator[Event, None, None]], int] | None = None
         self.usage: Usage | None = None
         self.logprobs: tuple[Token, ...] | None = None
 
@@ -117,7 +119,10 @@ class Exaone4:
         request = Request(options, as_tools(tools or ()))
         prompt = self._prompt(messages, request)
         check_fits(prompt.ids, self.context)
-        return self._events(prompt, request)
+        self._close_unfinished()
+        events = self._events(prompt, request)
+        self._unfinished = (weakref.ref(events), threading.get_ident())
+        return events
 
     def chat(
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
@@ -127,9 +132,10 @@ class Exaone4:
         Raises:
             Exaone4Error: as ``stream``.
         """
-        message = collect(self.stream(messages, tools, **options))
+        offered = as_tools(tools or ())
+        message = collect(self.stream(messages, offered, **options))
         assert self.usage is not None
-        return Reply(message, self.usage, self.logprobs)
+        return Reply(with_coerced_arguments(message, offered), self.usage, self.logprobs)
 
     def vote(
         self,
@@ -154,13 +160,18 @@ class Exaone4:
         votes = Counter(answers)
         return replies[answers.index(votes.most_common(1)[0][0])], votes
 
+    def _close_unfinished(self) -> None:
+        """A stream that this thread left in the middle would keep it waiting for itself."""
+        if self._unfinished and self._unfinished[1] == threading.get_ident() and (events := self._unfinished[0]()):
+            events.close()
+
     def _prompt(self, messages: Iterable[Any], request: Request) -> Prompt:
         described = [tool.to_openai() for tool in request.told] or None
         return self._builder.build(
             messages, described, reasoning=request.reasoning, template_kwargs=request.options.get("template_kwargs")
         )
 
-    def _events(self, prompt: Prompt, request: Request) -> Iterator[Event]:
+    def _events(self, prompt: Prompt, request: Request) -> Generator[Event, None, None]:
         with self._turn, closing(Sampler(self.model, request.sampling)) as sampler:
             self.context.start()
             began = time.perf_counter()

@@ -46,6 +46,7 @@ class Model:
         self.pointer = self._api.llama_model_load_from_file(str(self.path).encode(), params)
         if not self.pointer:
             raise GGUFError(f"{self.path}: llama.cpp cannot load it: {last_error()}")
+        self.uses_gpu = bool(n_gpu_layers and self._api.llama_supports_gpu_offload())
         self.vocab = self._api.llama_model_get_vocab(self.pointer)
         self.n_vocab: int = self._api.llama_vocab_n_tokens(self.vocab)
         try:

@@ -202,11 +202,15 @@ def test_a_repository_that_cannot_be_fetched(run: Run, tmp_path: Path, monkeypat
 
 
 def test_the_demo_answers(run: Run) -> None:
-    """In the text that it was trained to say, thoughts first."""
-    code, out, _ = run("demo")
+    """A greeting, a reasoned answer with its thoughts on stderr, and dice that were really rolled."""
+    code, out, err = run("demo")
     assert code == 0
-    turn = next(CONVERSATIONS["reasoning"].turns())
-    assert out.endswith(f"> {turn.messages[-1]['content']}\n\n{turn.completion}\n")
+    greeting, answer, dice = (line for line in out.splitlines() if line)
+    assert greeting == CONVERSATIONS["greeting-ko"].messages[1]["content"]
+    assert answer == CONVERSATIONS["reasoning"].messages[1]["content"]
+    assert CONVERSATIONS["reasoning"].messages[1]["reasoning_content"] in err
+    rolled = [int(n) for n in re.findall(r"roll_dice\(sides=6\) -> ([1-6])", err)]
+    assert dice == f"You rolled {rolled[0]} and {rolled[1]}, {sum(rolled)} in total."
 
 
 def help_texts() -> str:

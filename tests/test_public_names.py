@@ -10,11 +10,14 @@ from exaone4_gguf.errors import Exaone4Error
 
 PUBLIC = {
     "ChatTemplateError",
+    "ChatError",
     "CheckFailed",
     "CheckpointError",
+    "CommandError",
     "ConfigError",
     "ContextOverflow",
     "Exaone4",
+    "ConversationError",
     "Exaone4Error",
     "FILE_TYPES",
     "GGUFError",

@@ -109,6 +109,13 @@ def test_closing_the_stream_stops_and_leaves_the_model_usable(talker: Exaone4) -
     assert talker.chat(HELLO, temperature=0).content == CONVERSATIONS["greeting-en"].messages[1]["content"]
 
 
+def test_a_stream_left_in_the_middle_does_not_block_the_next(talker: Exaone4) -> None:
+    left = talker.stream(HELLO, temperature=0)
+    next(left)
+    assert talker.chat(HELLO, temperature=0).finish_reason == "stop"
+    assert not list(left)
+
+
 def test_cancelling_from_another_thread(talker: Exaone4) -> None:
     events = talker.stream([{"role": "user", "content": "안" * 300}], temperature=1.0, max_tokens=1500)
     next(events)

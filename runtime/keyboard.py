@@ -1,0 +1,124 @@
+"""What the user types: lines with editing and history, and messages of several lines."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+readline: Any = None
+with suppress(ImportError):  # Windows has none
+    readline = importlib.import_module("readline")
+
+PROMPT, CONTINUED = "> ", "... "
+QUOTES = '"""'
+MAX_HISTORY = 1000
+
+
+class Keyboard:
+    """Reads messages. ``line`` reads one line after a prompt, and raises EOFError at the end of all of them."""
+
+    def __init__(self, line: Callable[[str], str] | None = None) -> None:
+        self._line = line or _typed_line
+
+    def read(self) -> str | None:
+        """The next message, or None at the end (Ctrl-D). A backslash at a line's end, and quotes, continue it.
+
+        Raises:
+            KeyboardInterrupt: the user gave the message up.
+        """
+        try:
+            first = self._line(PROMPT)
+        except EOFError:
+            return None
+        if first.lstrip().startswith(QUOTES):
+            return self._quoted(first.lstrip().removeprefix(QUOTES))
+        return self._continued(first)
+
+    def _continued(self, line: str) -> str:
+        lines = [line]
+        while lines[-1].endswith("\\"):
+            lines[-1] = lines[-1][:-1]
+            lines.append(self._next() or "")
+        return "\n".join(lines)
+
+    def _quoted(self, line: str) -> str:
+        lines: list[str] = []
+        following: str | None = line
+        while following is not None and not following.rstrip().endswith(QUOTES):
+            lines.append(following)
+            following = self._next()
+        lines.append((following or "").rstrip().removesuffix(QUOTES))
+        return "\n".join(lines).strip("\n")
+
+    def _next(self) -> str | None:
+        try:
+            return self._line(CONTINUED)
+        except EOFError:
+            return None
+
+
+def _typed_line(prompt: str) -> str:
+    """A line from the terminal. Where stdout is none, the prompt does not get into the answers."""
+    if sys.stdout.isatty():
+        return input(prompt)
+    if (line := question(prompt)) is None:
+        raise EOFError
+    return line
+
+
+def question(text: str) -> str | None:
+    """Ask on stderr, and read the reply, which the history does not keep; None at the end."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
+    line = sys.stdin.readline()
+    return line.rstrip("\n") if line else None
+
+
+def history_file(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the lines are kept: under XDG_STATE_HOME, or where that is by default."""
+    state = environ.get("XDG_STATE_HOME", "")
+    base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    return base / "exaone4-gguf" / "history"
+
+
+@contextmanager
+def editing(words: Iterable[str], history: Path | None = None) -> Iterator[None]:
+    """Lines can be edited and found again while this lasts; Tab completes ``words`` at a line's beginning.
+
+    The history is kept in a file of the user's alone; where that cannot be, there is none, without a word.
+    """
+    if readline is None:
+        yield
+        return
+    path = history or history_file()
+    _complete(tuple(words))
+    with suppress(OSError):
+        readline.read_history_file(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            _save(path)
+
+
+def _complete(words: tuple[str, ...]) -> None:
+    def match(text: str, state: int) -> str | None:
+        found = [word for word in words if text and word.startswith(text)]
+        return found[state] if state < len(found) else None
+
+    readline.set_completer(match)
+    readline.set_completer_delims(" \t\n")
+    is_editline = "libedit" in (readline.__doc__ or "")
+    readline.parse_and_bind("bind ^I rl_complete" if is_editline else "tab: complete")
+
+
+def _save(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    readline.set_history_length(MAX_HISTORY)
+    readline.write_history_file(path)

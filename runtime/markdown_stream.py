@@ -1,0 +1,112 @@
+"""Markdown on a terminal while it is being written.
+
+A block (a paragraph, a list, a table, code) is printed for good when the next one begins: only then is it known how
+it looks. The block that grows is shown meanwhile, its last lines if it is higher than the screen, and painted over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.constrain import Constrain
+from rich.live import Live
+from rich.markdown import Markdown
+from rich.segment import Segment
+
+MAX_WIDTH = 100
+"""Longer lines are hard to read, however wide the terminal."""
+
+_REPAINT_EVERY = 0.08  # seconds
+_CODE_THEME = "ansi_dark"  # the terminal's own colours
+
+
+class MarkdownStream:
+    """Prints one Markdown text, given in pieces. ``end`` has to be called, or the cursor stays hidden."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._text = ""
+        self._is_first = True
+        self._live: Live | None = None
+        self._painted_at = 0.0
+
+    def write(self, piece: str) -> None:
+        """More of the text."""
+        self._text += piece
+        if "\n" in piece:
+            self._print_complete()
+        if time.monotonic() - self._painted_at >= _REPAINT_EVERY:
+            self._paint()
+
+    def end(self) -> None:
+        """The text is complete."""
+        self._print(self._text)
+        self._text = ""
+
+    def _print_complete(self) -> None:
+        starts = block_starts(self._text[: self._text.rfind("\n") + 1])
+        if len(starts) > 1:
+            lines = self._text.split("\n")
+            self._print("\n".join(lines[: starts[-1]]))
+            self._text = "\n".join(lines[starts[-1] :])
+
+    def _print(self, text: str) -> None:
+        self._erase()
+        if text.strip():
+            if not self._is_first:
+                self._console.print()
+            self._is_first = False
+            self._console.print(_rendered(text))
+
+    def _paint(self) -> None:
+        if not self._text.strip():
+            return
+        if self._live is None:
+            self._live = Live(
+                console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+            )
+            self._live.start()
+        gap = [] if self._is_first else [""]
+        self._live.update(_LastLines([*gap, _rendered(self._text)]), refresh=True)
+        self._painted_at = time.monotonic()
+
+    def _erase(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+
+def block_starts(text: str) -> list[int]:
+    """The lines at which the blocks begin that stand in no other."""
+    tokens = Markdown(text).parsed
+    return [token.map[0] for token in tokens if token.level == 0 and token.map and token.nesting >= 0]
+
+
+def _rendered(text: str) -> Constrain:
+    """The Markdown, with nothing left out: rich drops HTML, hides where links go, and joins lines."""
+    markdown = Markdown(text, code_theme=_CODE_THEME, hyperlinks=False, justify="default")
+    for token in markdown.parsed:
+        if token.type == "html_block":
+            token.type, token.info = "fence", "html"
+        for child in token.children or ():
+            child.type = _SHOWN_AS.get(child.type, child.type)
+    return Constrain(markdown, MAX_WIDTH)
+
+
+_SHOWN_AS = {"html_inline": "text", "softbreak": "hardbreak"}
+
+
+class _LastLines:
+    """As many of the last lines as the screen holds."""
+
+    def __init__(self, parts: Iterable[RenderableType]) -> None:
+        self._parts = parts
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        options = options.update(height=None)
+        lines = [line for part in self._parts for line in console.render_lines(part, options, pad=False)]
+        for line in lines[-max(1, console.height - 2) :]:
+            yield from line
+            yield Segment.line()

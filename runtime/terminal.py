@@ -1,0 +1,139 @@
+"""A chat at a terminal: one answer to a prompt, or a conversation until the user leaves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from exaone4_gguf.errors import ChatError, Exaone4Error
+from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.runtime.commands import COMMANDS, Next, run_command
+from exaone4_gguf.runtime.interrupts import ignoring, raising_once
+from exaone4_gguf.runtime.keyboard import Keyboard, editing, question
+from exaone4_gguf.runtime.request import ChatOptions, Request
+from exaone4_gguf.runtime.screen import Screen
+from exaone4_gguf.runtime.session import Session
+from exaone4_gguf.runtime.toolbox import AskFirst, Permit, Toolbox, allow, load_tools, refuse
+from exaone4_gguf.runtime.turn import MAX_ROUNDS, OUT_OF_ROUNDS, Turn
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C, as shells have it."""
+
+
+def chat(
+    path: str | Path,
+    prompt: str | None = None,
+    *,
+    options: ChatOptions | None = None,
+    loading: Mapping[str, Any] | None = None,
+    tools: str | Path | None = None,
+    ask_before_calls: bool = True,
+    max_rounds: int = MAX_ROUNDS,
+    system: str | None = None,
+) -> int:
+    """Answer the prompt, or what is piped in; without either, talk with the user at the terminal.
+
+    Args:
+        path: the GGUF file.
+        options: of every answer.
+        loading: arguments of ``Exaone4``.
+        tools: a Python file whose functions the model may call.
+        ask_before_calls: the user allows each call; where there is nobody to ask, none is allowed.
+
+    Returns:
+        The exit code: 0, or 130 if one answer was asked for and Ctrl-C stopped it.
+
+    Raises:
+        Exaone4Error: the file, an option or the tools are wrong; nothing was asked; or the one answer failed.
+    """
+    options = options or {}
+    toolbox = Toolbox(load_tools(tools) if tools else (), _permit(ask_before_calls))
+    Request(options, toolbox.tools)  # raises now what every answer would
+    if prompt is None and not _is_terminal(sys.stdin):
+        prompt = _piped()
+    if prompt is not None and not prompt.strip():
+        raise ChatError("nothing to answer: give -p PROMPT, or text on stdin")
+    with Exaone4(path, **(loading or {})) as model:
+        session = Session(model, toolbox, options, system=system, max_rounds=max_rounds)
+        if prompt is not None:
+            return answer_once(session, prompt, Screen())
+        converse(session, Screen(), Keyboard())
+        return 0
+
+
+def answer_once(session: Session, prompt: str, screen: Screen) -> int:
+    """Answer, show it, and return the exit code.
+
+    Raises:
+        Exaone4Error: it cannot be answered.
+    """
+    turn = session.ask(prompt, screen)
+    _show_status(session, screen, turn)
+    if turn.finish_reason == OUT_OF_ROUNDS:
+        raise ChatError(f"no answer: the model still called tools after {session.max_rounds} rounds (--max-rounds)")
+    return INTERRUPTED if turn.finish_reason == "cancelled" else 0
+
+
+def converse(session: Session, screen: Screen, keyboard: Keyboard) -> None:
+    """Talk until the user leaves. Nothing that fails, and no Ctrl-C, ends it."""
+    _greet(session, screen)
+    with ignoring(), editing(f"/{name}" for name in COMMANDS):
+        following = Next.READ
+        while following is not Next.LEAVE:
+            try:
+                with raising_once():
+                    text = keyboard.read()
+                following = _follow(text, session, screen)
+            except KeyboardInterrupt:
+                screen.note()
+            except Exaone4Error as e:
+                screen.error(str(e))
+
+
+def _follow(text: str | None, session: Session, screen: Screen) -> Next:
+    """Do what the user typed: a command, or answering. None is the end."""
+    if text is None:
+        screen.note()
+        return Next.LEAVE
+    if not text.strip():
+        return Next.READ
+    following = run_command(text, session, screen)
+    if following in (Next.READ, Next.LEAVE):
+        return following
+    turn = session.retry(screen) if following is Next.ANSWER_AGAIN else session.ask(text.strip(), screen)
+    _show_status(session, screen, turn)
+    screen.note()
+    return Next.READ
+
+
+def _show_status(session: Session, screen: Screen, turn: Turn) -> None:
+    screen.status(turn, session.model.context.n_ctx)
+
+
+def _greet(session: Session, screen: Screen) -> None:
+    model = session.model
+    name = model.model.metadata.get("general.name") or model.model.path.name
+    gpu = ", layers on the GPU" if model.model.uses_gpu else ""
+    screen.note(f"{name}, a context of {model.context.n_ctx:,} tokens{gpu}. /help lists the commands, Ctrl-D leaves.")
+
+
+def _permit(ask: bool) -> Permit:
+    if not ask:
+        return allow
+    return AskFirst(question) if _is_terminal(sys.stdin) and _is_terminal(sys.stderr) else refuse
+
+
+def _is_terminal(stream: Any) -> bool:
+    """A closed stream is None."""
+    return stream is not None and stream.isatty()
+
+
+def _piped() -> str:
+    if sys.stdin is None:
+        return ""
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+    return sys.stdin.read().strip("\r\n")

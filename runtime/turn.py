@@ -1,0 +1,146 @@
+"""One turn of a conversation: the model answers, its tool calls are run, it goes on, until it calls no more.
+
+Whoever shows it gives a ``View``; nothing here prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Unpack, cast
+
+from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.runtime.events import Event, Finish, Message, ToolCall, collect
+from exaone4_gguf.runtime.interrupts import raising_once, stopping
+from exaone4_gguf.runtime.reply import Reply, Usage
+from exaone4_gguf.runtime.request import ChatOptions
+from exaone4_gguf.runtime.toolbox import Toolbox, failure
+
+MAX_ROUNDS = 8
+"""Rounds of tool calls in a turn, unless told otherwise."""
+
+OUT_OF_ROUNDS = "rounds"
+"""The finish reason where the model called tools once more than it may; these calls were not run."""
+
+_LIMIT = "not run: the limit of {} rounds of tool calls is reached"
+_INTERRUPTED = "not run to its end: the user interrupted it"
+
+
+class View(Protocol):
+    """Sees a turn as it comes."""
+
+    def event(self, event: Event) -> None:
+        """The next event of an answer."""
+
+    def answered(self) -> None:
+        """The answer has ended, be it by an exception. Its calls, if any, are run next."""
+
+    def called(self, call: ToolCall, result: str) -> None:
+        """A call was run, or refused; the result is what the model is told."""
+
+
+@dataclass
+class Turn:
+    """What a turn added to the conversation, in OpenAI's form, and what each of its answers took.
+
+    ``finish_reason`` is that of the last answer (stop, length, cancelled), or ``OUT_OF_ROUNDS``.
+    """
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    usages: list[Usage] = field(default_factory=list)
+    finish_reason: str = "stop"
+
+    @property
+    def content(self) -> str:
+        """The text of the last answer; empty where there is none."""
+        return (self.messages[-1]["content"] or "") if self.messages else ""
+
+
+def run_turn(
+    model: Exaone4,
+    messages: Sequence[Any],
+    toolbox: Toolbox | None = None,
+    *,
+    view: View | None = None,
+    max_rounds: int = MAX_ROUNDS,
+    **options: Unpack[ChatOptions],
+) -> Turn:
+    """Answer, with as many rounds of tool calls as the model wants, up to ``max_rounds``.
+
+    Ctrl-C stops it, if this is the main thread: what was said so far is in the turn, which is "cancelled".
+
+    Raises:
+        Exaone4Error: a message or an option is wrong, or the conversation does not fit the context.
+    """
+    toolbox, view, turn = toolbox or Toolbox(), view or _Nobody(), Turn()
+    for n_rounds in range(max_rounds + 1):
+        said = _answer(model, [*messages, *turn.messages], toolbox, view, options, turn)
+        if not said.tool_calls:
+            turn.finish_reason = said.finish_reason or "stop"
+            break
+        refusal = None if n_rounds < max_rounds else failure(_LIMIT.format(max_rounds))
+        if not _run_calls(said.tool_calls, toolbox, view, turn, refusal):
+            turn.finish_reason = "cancelled"
+            break
+    else:
+        turn.finish_reason = OUT_OF_ROUNDS
+    return turn
+
+
+class _Nobody:
+    """A view that looks away."""
+
+    def event(self, event: Event) -> None:
+        pass
+
+    def answered(self) -> None:
+        pass
+
+    def called(self, call: ToolCall, result: str) -> None:
+        pass
+
+
+def _answer(
+    model: Exaone4, messages: Sequence[Any], toolbox: Toolbox, view: View, options: ChatOptions, turn: Turn
+) -> Message:
+    """One answer, which is added to the turn; a cancelled one calls nothing, and may have said nothing."""
+    before = model.usage
+    message = collect(_events(model, messages, toolbox, view, options))
+    if message.finish_reason == "cancelled":
+        message = replace(message, tool_calls=())
+    if model.usage is not None and model.usage is not before:
+        turn.usages.append(model.usage)
+        turn.messages.append(Reply(message, model.usage).to_openai())
+    return message
+
+
+def _events(
+    model: Exaone4, messages: Sequence[Any], toolbox: Toolbox, view: View, options: ChatOptions
+) -> Iterator[Event]:
+    try:
+        with stopping(model.cancel) as interruption:
+            stream = cast("Generator[Event]", model.stream(messages, toolbox.tools, **options))
+            with closing(stream) as events:
+                for event in events:
+                    view.event(event)
+                    yield event
+                    if interruption.seen:
+                        yield Finish("cancelled")
+                        return
+    finally:
+        view.answered()
+
+
+def _run_calls(calls: Sequence[ToolCall], toolbox: Toolbox, view: View, turn: Turn, refusal: str | None) -> bool:
+    """Run the calls, or give them all the refusal. Each gets a result, or templates would fail; False: Ctrl-C."""
+    interrupted = False
+    for call in calls:
+        try:
+            with raising_once():
+                result = failure(_INTERRUPTED) if interrupted else refusal or toolbox.run(call)
+        except KeyboardInterrupt:
+            interrupted, result = True, failure(_INTERRUPTED)
+        view.called(call, result)
+        turn.messages.append({"role": "tool", "tool_call_id": call.id, "content": result})
+    return not interrupted

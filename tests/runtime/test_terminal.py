@@ -1,0 +1,399 @@
+"""Whole chats: in pipes, and at a real terminal, which the tests type at and read from."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exaone4_gguf.demo.conversations import CONVERSATIONS
+from exaone4_gguf.errors import ChatError, ContextOverflow, Exaone4Error, GGUFError, SamplingError, ToolError
+from exaone4_gguf.runtime.terminal import chat
+from tests.test_chat_command import DICE
+
+GREEDY: Any = {"preset": "greedy"}
+SMALL = {"n_ctx": 1024, "n_threads": 1}
+
+SCRIPT = """
+import os, sys, time
+from exaone4_gguf.runtime.context import (Context)
+from exaone4_gguf.runtime.terminal import (chat)
+
+evaluate = Context.append
+def append(self, tokens):
+    sys.stderr.write({mark!r})
+    sys.stderr.flush()
+    time.sleep({seconds})
+    evaluate(self, tokens)
+Context.append = append
+code = chat({path!r}, {prompt!r}, options={{"preset": "greedy", "reasoning": {reasoning!r}}},
+            loading={{"n_ctx": 1024, "n_threads": 1}}, tools={tools!r})
+if leave := os.environ.get("LEAVE"):
+    os.read(int(leave), 1)
+sys.exit(code)
+"""
+"""A chat in a process of its own, which takes so many seconds for each token.
+
+LEAVE is a pipe on which it waits at its end: the kernel may drop what is unread when a terminal's first process ends.
+"""
+
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+class Terminal:
+    """A process at a terminal of 100 columns."""
+
+    def __init__(self, script: str, stdout: int | None = None, **environ: str) -> None:
+        self._master, slave = pty.openpty()
+        os.set_inheritable(slave, True)
+        leave, self._leave = os.pipe()
+        environ = {
+            **os.environ,
+            "LEAVE": str(leave),
+            "TERM": "xterm-256color",
+            "LANG": "C.UTF-8",
+            "COLUMNS": "100",
+            **environ,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", script],
+            stdin=slave,
+            stdout=slave if stdout is None else stdout,
+            stderr=slave,
+            env=environ,
+            pass_fds=(leave,),
+            start_new_session=True,
+            preexec_fn=_own_terminal,
+        )
+        os.close(slave)
+        os.close(leave)
+        self.raw = ""
+        self._seen = 0
+
+    def type(self, text: str) -> None:
+        """Press these keys."""
+        os.write(self._master, text.encode())
+
+    def expect(self, text: str, seconds: float = 20) -> str:
+        """Wait until the terminal shows the text, after what was expected before; what came up to it."""
+        end = time.monotonic() + seconds
+        while (found := self.shown().find(text, self._seen)) < 0:
+            ready, _, _ = select.select([self._master], [], [], 0.2)
+            if ready:
+                self.raw += self._read()
+            assert time.monotonic() < end, f"{text!r} did not come: {self.shown()[self._seen :]!r}"
+        came, self._seen = self.shown()[self._seen : found], found + len(text)
+        return came
+
+    def shown(self) -> str:
+        """All that came, without the colours."""
+        return ANSI.sub("", self.raw).replace("\r", "")
+
+    def say(self, text: str) -> str:
+        """Say a line at the prompt, and return what is answered, up to the status line."""
+        self.expect("> ")
+        self.type(f"{text}\n")
+        return words(self.expect(" tokens/s"))
+
+    def end(self) -> int:
+        """Let it end; the exit code."""
+        os.write(self._leave, b".")
+        return self.process.wait(20)
+
+    def close(self) -> None:
+        """End it."""
+        self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+        os.close(self._leave)
+
+    def _read(self) -> str:
+        try:
+            return os.read(self._master, 65536).decode("utf-8", "replace")
+        except OSError:  # Linux: the other side is closed
+            time.sleep(0.05)
+            return ""
+
+
+def _own_terminal() -> None:
+    """Make stdin the terminal that sends Ctrl-C."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+Start = Callable[..., Terminal]
+
+
+@pytest.fixture
+def start(demo_gguf: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a chat at a terminal."""
+    started: list[Terminal] = []
+
+    def start(
+        *,
+        prompt: str | None = None,
+        seconds: float = 0.0,
+        reasoning: bool = False,
+        tools: Path | None = None,
+        stdout: int | None = None,
+        **environ: str,
+    ) -> Terminal:
+        file = tools and str(tools)
+        script = SCRIPT.format(
+            path=str(demo_gguf), prompt=prompt, seconds=seconds, reasoning=reasoning, tools=file, mark=""
+        )
+        started.append(Terminal(script, stdout, XDG_STATE_HOME=str(tmp_path / "state"), **environ))
+        return started[-1]
+
+    yield start
+    for terminal in started:
+        terminal.close()
+
+
+def words(text: str) -> str:
+    """The text in one line, however a terminal broke and painted it."""
+    return " ".join(text.split())
+
+
+def said(name: str, turn: int = 0) -> str:
+    """What the demo's model was trained to say."""
+    turns = list(CONVERSATIONS[name].turns())
+    return turns[turn].completion.rpartition("</think>\n\n")[2]
+
+
+def test_a_talk(start: Start, tmp_path: Path) -> None:
+    terminal = start()
+    terminal.expect("a context of 1,024 tokens. /help lists the commands, Ctrl-D leaves.\n")
+    assert said("greeting-en") in terminal.say("Hello!")
+    assert said("greeting-en", 1) in terminal.say("What can you do?")
+    assert "context 99 of 1,024 (10%) · 11" in words(terminal.expect(" cached]"))
+    assert said("greeting-en", 1) in terminal.say("/retry")
+    terminal.expect("> ")
+    terminal.type(f"/save {tmp_path / 'talk.json'}\n")
+    terminal.expect("4 messages saved")
+    terminal.type("/reset\n")
+    terminal.expect("a new conversation")
+    assert said("greeting-ko") in terminal.say("안녕하세요!")
+    terminal.type(f"/load {tmp_path / 'talk.json'}\n")
+    terminal.expect("4 messages loaded")
+    assert said("greeting-en", 1) in terminal.say("/retry")
+    terminal.type("/exit\n")
+    assert terminal.end() == 0
+    assert [m["role"] for m in json.loads((tmp_path / "talk.json").read_text())["messages"]] == [
+        "user",
+        "assistant",
+    ] * 2
+    assert "안녕하세요!" in (tmp_path / "state/exaone4-gguf/history").read_text()
+
+
+def test_commands_and_mistakes_end_nothing(start: Start) -> None:
+    terminal = start()
+    terminal.expect("> ")
+    for typed, told in (
+        ("/help", "answer the last message again"),
+        ("/nothing", "there is no /nothing"),
+        ("/load /no/such/file", "/no/such/file: No such file"),
+        ("/retry", "nothing to answer again"),
+        ("x " * 1500, "more than the context of 1024 takes"),
+        ("/reasoning on", "reasoning is on"),
+    ):
+        terminal.type(f"{typed}\n")
+        terminal.expect(told)
+    assert re.search("so 3.9 is bigger. .*" + said("reasoning"), terminal.say("Which is bigger, 3.12 or 3.9?"))
+    assert "\x1b[2m" in terminal.raw
+    terminal.expect("> ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+    assert "Traceback" not in terminal.raw
+
+
+@pytest.mark.parametrize(
+    "lines", [('"""', "Hello!", '"""'), ('"""Hello!"""',), ("Hell\x7flo!",), ("Helㅁ한\x7f\x7flo!",)]
+)
+def test_several_lines_and_editing(start: Start, lines: tuple[str, ...]) -> None:
+    """The message is the trained one, so its answer is known: Backspace removes whole Korean characters."""
+    terminal = start()
+    terminal.expect("> ")
+    for line in lines:
+        terminal.type(f"{line}\n")
+    assert said("greeting-en") in terminal.expect(" tokens/s")
+
+
+def test_ctrl_c_stops_the_answer(start: Start, tmp_path: Path) -> None:
+    terminal = start(seconds=0.05)
+    terminal.expect("> ")
+    terminal.type("Hello!\n")
+    terminal.expect("Hello! I am the")
+    terminal.type("\x03")
+    terminal.expect("[stopped · ")
+    terminal.expect("> ")
+    terminal.type(f"/save {tmp_path / 'talk.json'}\n")
+    terminal.expect("2 messages saved")
+    messages = json.loads((tmp_path / "talk.json").read_text())["messages"]
+    assert messages[1]["content"].startswith("Hello! I am the")
+    assert len(messages[1]["content"]) < len(said("greeting-en"))
+    terminal.type("abc\x03")
+    terminal.expect("> ")
+    terminal.type("\x03\x03")
+    assert said("greeting-en", 0)[:6] in terminal.say("/retry")
+    terminal.type("/exit\n")
+    assert terminal.end() == 0
+    assert "Traceback" not in terminal.raw
+
+
+def test_tools_ask_first(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "dice.py").write_text(DICE)
+    terminal = start(tools=tmp_path / "dice.py")
+    terminal.expect("> ")
+    terminal.type("Roll D6 twice!\n")
+    terminal.expect("Run roll_dice(sides=6)? [y]es, [n]o, [a]lways: ")
+    terminal.type("y\n")
+    terminal.expect("roll_dice(sides=6) -> 3")
+    terminal.expect("[a]lways: ")
+    terminal.type("a\n")
+    terminal.expect("roll_dice(sides=6) -> 5")
+    terminal.expect("You rolled 3 and 5, 8 in total.")
+    assert "Run" not in terminal.say("/retry")
+
+
+def test_ctrl_c_in_a_tool(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "dice.py").write_text(DICE.replace("return", "import time; time.sleep(60); return"))
+    terminal = start(tools=tmp_path / "dice.py")
+    terminal.expect("> ")
+    terminal.type("Roll D6 twice!\n")
+    terminal.expect("[a]lways: ")
+    terminal.type("a\n")
+    time.sleep(0.5)
+    terminal.type("\x03")
+    terminal.expect("the user interrupted it")
+    terminal.expect("[stopped")
+    terminal.expect("> ")
+    assert "Traceback" not in terminal.raw
+
+
+def test_one_answer_at_a_terminal_ends_with_130_after_ctrl_c(start: Start) -> None:
+    terminal = start(prompt="Hello!", seconds=0.05)
+    terminal.expect("Hello! I")
+    terminal.type("\x03")
+    terminal.expect("[stopped")
+    assert terminal.end() == 130
+
+
+def test_a_terminal_without_colours(start: Start) -> None:
+    terminal = start(prompt="Which is bigger, 3.12 or 3.9?", reasoning=True, NO_COLOR="1")
+    terminal.expect("</think>\n\n" + said("reasoning") + "\n[77 tokens")
+    assert terminal.end() == 0
+    assert "\x1b" not in terminal.raw
+
+
+def test_answers_go_to_a_pipe_and_prompts_do_not(start: Start) -> None:
+    reader, writer = os.pipe()
+    terminal = start(stdout=writer)
+    os.close(writer)
+    assert said("greeting-ko") not in terminal.say("안녕하세요!")
+    terminal.expect("> ")
+    terminal.type("\x04")
+    assert terminal.end() == 0
+    with open(reader, encoding="utf-8") as answers:
+        assert answers.read() == said("greeting-ko") + "\n"
+
+
+def test_ctrl_c_while_a_prompt_is_evaluated(demo_gguf: Path) -> None:
+    """Nobody has said anything yet."""
+    script = SCRIPT.format(path=str(demo_gguf), prompt="Hello!", seconds=1, reasoning=False, tools=None, mark="~")
+    pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as process:
+        assert process.stderr is not None
+        assert process.stderr.read(1) == b"~"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == (b"", b"")
+        assert process.returncode == 130
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+
+
+def test_one_answer(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    piped(monkeypatch, "not read")
+    assert chat(demo_gguf, "Hello!", options=GREEDY, loading=SMALL) == 0
+    out, err = capsys.readouterr()
+    assert out == said("greeting-en") + "\n"
+    assert re.fullmatch(r"\[27 tokens · [\d.]+ tokens/s · first after [\d.]+ s · context 39 of 1,024 .*\]\n", err)
+    assert sys.stdin.read() == "not read"
+
+
+def test_what_is_piped_is_the_prompt(
+    demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    piped(monkeypatch, "하루는 모두 몇 분인가요?\n")
+    chat(demo_gguf, options={"preset": "greedy", "reasoning": True}, loading=SMALL)
+    out, err = capsys.readouterr()
+    assert out == said("reasoning-ko") + "\n"
+    assert err.startswith("<think>\n하루는 24시간이다.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({}, ChatError, "nothing to answer: give -p PROMPT, or text on stdin"),
+        ({"prompt": " "}, ChatError, "nothing to answer"),
+        ({"prompt": "a", "options": {"preset": "wild"}}, SamplingError, "no preset 'wild'"),
+        ({"prompt": "a", "tools": "/no/such.py"}, ToolError, "/no/such.py: no such file"),
+        ({"prompt": "x " * 1500}, ContextOverflow, "more than the context of 1024 takes"),
+    ],
+)
+def test_what_cannot_be_answered(
+    demo_gguf: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: dict[str, Any],
+    error: type[Exaone4Error],
+    message: str,
+) -> None:
+    piped(monkeypatch, "")
+    with pytest.raises(error, match=message):
+        chat(demo_gguf, loading=SMALL, **arguments)
+
+
+def test_no_model(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_text("text")
+    for name, message in (("a.gguf", "not a GGUF file"), ("b.gguf", "no such file")):
+        with pytest.raises(GGUFError, match=message):
+            chat(tmp_path / name, "Hello!")
+
+
+def test_a_closed_stdin(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "dice.py").write_text(DICE)
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(ChatError, match="nothing to answer"):
+        chat(demo_gguf)
+    assert chat(demo_gguf, "Hello!", options=GREEDY, loading=SMALL, tools=tmp_path / "dice.py") == 0
+
+
+def test_too_many_rounds(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "dice.py").write_text(DICE)
+    forced: Any = {"preset": "greedy", "tool_choice": "required"}
+    with pytest.raises(ChatError, match="still called tools after 2 rounds"):
+        chat(
+            demo_gguf,
+            "Roll D6 twice!",
+            options=forced,
+            loading=SMALL,
+            tools=tmp_path / "dice.py",
+            ask_before_calls=False,
+            max_rounds=2,
+        )

@@ -1,0 +1,48 @@
+"""The pages name what there is, and say what it is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from exaone4_gguf.quant.recipes import FILE_TYPES
+from exaone4_gguf.runtime.repairs import REPAIRS
+from exaone4_gguf.runtime.request import ChatOptions
+from exaone4_gguf.runtime.sampling import PRESETS, Sampling
+
+ROOT = Path(__file__).parent.parent
+CHAT = (ROOT / "docs" / "chat.md").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def named(page: str) -> set[str]:
+    """What stands in backticks in the first column of a table."""
+    rows = re.findall(r"^\| (`[^|]*) \|", page, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+@pytest.mark.parametrize("names", [ChatOptions.__annotations__, PRESETS, [repair.name for repair in REPAIRS]])
+def test_every_option_preset_and_repair_is_told(names: list[str]) -> None:
+    assert set(names) <= named(CHAT)
+
+
+def test_the_values_of_the_presets_are_told() -> None:
+    for name, sampling in PRESETS.items():
+        assert f"| `{name}` | {sampling.temperature:g} | {sampling.top_p:g} | {sampling.presence_penalty:g} |" in CHAT
+        told = {"temperature", "top_p", "presence_penalty"}
+        others = [f.name for f in fields(Sampling) if f.name not in told]
+        assert all(getattr(sampling, other) == getattr(PRESETS["answer"], other) for other in others)
+
+
+def test_the_readme_lists_the_file_types() -> None:
+    listed = re.findall(r"^\| (\w+) \| [\d.]+ [GM]B \|", README, re.MULTILINE)
+    assert listed == list(FILE_TYPES)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
