@@ -5,6 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 ROOMS := app converter quant runtime
 FILES := $(shell find $(ROOMS) -name '*.py' | sort)
+KERNEL := $(wildcard quant/*.cpp quant/*.hpp)
 
 # Text only is all we need of llama.cpp; without the vision parts it builds in 5 minutes instead of 7.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
@@ -30,12 +31,12 @@ lint: .venv/dev
 .venv/files: .venv/bin/python .FORCE
 	@echo "$(FILES)" | cmp -s - $@ || echo "$(FILES)" > $@
 
-.venv/runtime: .venv/files pyproject.toml setup.py constraints.txt
+.venv/runtime: .venv/files $(KERNEL) pyproject.toml setup.py constraints.txt
 	@echo "Installing; llama-cpp-python is built from source the first time, which takes some minutes."
 	$(PIP) --config-settings editable_mode=strict -e .
 	@touch $@
 
-.venv/dev: .venv/files pyproject.toml setup.py constraints.txt
+.venv/dev: .venv/files $(KERNEL) pyproject.toml setup.py constraints.txt
 	@echo "Installing; llama-cpp-python is built from source the first time, which takes some minutes."
 	$(PIP) --config-settings editable_mode=strict -e '.[dev,hub,reference]'
 	@touch $@ .venv/runtime

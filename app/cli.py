@@ -65,8 +65,23 @@ class _Commands(click.Group):
         return list(self.commands)
 
 
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from exaone4_gguf.quant.native import instructions
+
+        click.echo(f"exaone4-gguf {__version__}, quantizing with {instructions()[0]}")
+        ctx.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="exaone4-gguf")
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_version,
+    help="Show the version and the kernels in use.",
+)
 def cli() -> None:
     """EXAONE 4 on your own hardware: convert to GGUF, quantize, inspect, chat."""
 

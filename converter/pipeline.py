@@ -102,10 +102,9 @@ def convert_rows(slab: Slab) -> Bytes:
         raise TensorError(_where_not_finite(slab, rows))
     if source.type == type:
         return rows
-    floats = kernels.dequantize(rows, source.type)
-    blocks = kernels.quantize(floats, type)
+    blocks = kernels.convert(rows, source.type, type)
     if not kernels.all_finite(blocks, type):
-        raise TensorError(_too_large(slab, floats))
+        raise TensorError(_too_large(slab, kernels.dequantize(rows, source.type)))
     return blocks
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exaone4_gguf.errors import QuantizeError, RuntimeFailure
+from exaone4_gguf.quant import native
 from exaone4_gguf.quant.types import TensorType
 
 Bytes = npt.NDArray[np.uint8]
@@ -100,6 +101,22 @@ def quantize(rows: Floats, type: TensorType) -> Bytes:
     blocks = np.empty((n, type.row_bytes(columns)), dtype=np.uint8)
     _ggml().ggml_quantize_chunk(type.id, rows.ctypes.data, blocks.ctypes.data, 0, n, columns, None)
     return blocks
+
+
+def convert(rows: Bytes, source: TensorType, target: TensorType) -> Bytes:
+    """Rows of one type as rows of another: by the project's own kernel where there is one, else by ggml's.
+
+    Args:
+        rows: of shape (n, bytes of a row of type ``source``); the weights must be finite.
+
+    Raises:
+        QuantizeError: as ``quantize`` and ``dequantize``.
+    """
+    columns = rows.shape[1] // source.type_size * source.block_size
+    blocks = np.empty((len(rows), target.row_bytes(columns)), dtype=np.uint8)
+    if columns % target.block_size == 0 and native.encode(rows, source, target, blocks, native.instructions()[0]):
+        return blocks
+    return quantize(dequantize(rows, source), target)
 
 
 def dequantize(blocks: Bytes, type: TensorType) -> Floats:

@@ -15,6 +15,8 @@ import pytest
 from exaone4_gguf import cli
 from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.demo.conversations import CONVERSATIONS
+from exaone4_gguf.quant.native import instructions
+from exaone4_gguf.version import __version__
 from tests.checkpoints import full_config, hybrid_config, random_tensors, write_checkpoint
 
 ROOT = Path(__file__).parent.parent
@@ -219,6 +221,11 @@ def help_texts() -> str:
     contexts = [group]
     contexts += [click.Context(c, info_name=name, parent=group) for name, c in cli.cli.commands.items()]
     return "\n".join(f"## {c.command_path}\n\n```\n{c.get_help()}\n```\n" for c in contexts)
+
+
+def test_the_version_says_which_kernels_are_used(run: Run) -> None:
+    code, out, _ = run("--version")
+    assert (code, out) == (0, f"exaone4-gguf {__version__}, quantizing with {instructions()[0]}\n")
 
 
 def test_docs_and_help_agree() -> None:
