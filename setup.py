@@ -8,7 +8,7 @@ from setuptools import Extension, setup
 ROOMS = ("converter", "quant", "runtime")
 
 # No operation is fused or reordered: the blocks are to be ggml's to the bit.
-EXACT = ["-O3", "-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi"]
+EXACT = ["-O3", "-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", "-Wno-subobject-linkage"]
 
 setup(
     packages=["exaone4_gguf", "exaone4_gguf.demo", *(f"exaone4_gguf.{room}" for room in ROOMS)],
@@ -18,7 +18,7 @@ setup(
         Extension(
             "exaone4_gguf.quant._kernel",
             sources=["quant/kernel.cpp"],
-            depends=["quant/lanes.hpp", "quant/formats.hpp"],
+            depends=["quant/lanes.hpp", "quant/formats.hpp", "quant/level.hpp"],
             extra_compile_args=EXACT,
             optional=True,
         )

@@ -1,23 +1,19 @@
 // The formats of ggml (ggml-common.h) and how their scales are searched (ggml-quants.c, quantize_row_*_ref).
 // Each has the number of weights that its sixteen lanes take, the bytes that these become, and `encode`.
-
-#pragma once
-
-#include "lanes.hpp"
+// Included after lanes.hpp, in the same namespace.
 
 // Q8_0: blocks of 32, a half as scale, signed bytes.
 struct Q8_0 {
     static constexpr int WEIGHTS = 32 * LANES, BYTES = 34 * LANES;
 
     INLINE void encode(const float *weights, uint8_t *out) {
-        Columns<32> w;
-        Columns<32>::load(w, weights);
+        const Columns<32> w(weights);
         Floats largest{};
         for (const Floats &x : w.x) largest = larger(largest, magnitude(x));
         const Floats d = largest / 127.0f;
-        const Floats inverse = d != 0.0f ? 1.0f / d : all(0.0f);
+        const Floats inverse = choose(d != 0.0f, 1.0f / d, 0.0f);
         Codes<32> codes;
-        for (int i = 0; i < 32; ++i) Codes<32>::set(codes, i, rounded(w.x[i] * inverse));
+        for (int i = 0; i < 32; ++i) codes.set(i, rounded(w.x[i] * inverse));
         for (int lane = 0; lane < LANES; ++lane, out += 34) {
             const uint16_t scale = half_from(d[lane]);
             memcpy(out, &scale, 2);
@@ -31,20 +27,19 @@ struct Q4_0 {
     static constexpr int WEIGHTS = 32 * LANES, BYTES = 18 * LANES;
 
     INLINE void encode(const float *weights, uint8_t *out) {
-        Columns<32> w;
-        Columns<32>::load(w, weights);
+        const Columns<32> w(weights);
         Floats largest{}, signed_largest{};
         for (const Floats &x : w.x) {
             const Ints more = largest < magnitude(x);
-            largest = more ? magnitude(x) : largest;
-            signed_largest = more ? x : signed_largest;
+            largest = choose(more, magnitude(x), largest);
+            signed_largest = choose(more, x, signed_largest);
         }
         const Floats d = signed_largest / -8.0f;
-        const Floats inverse = d != 0.0f ? 1.0f / d : all(0.0f);
+        const Floats inverse = choose(d != 0.0f, 1.0f / d, 0.0f);
         Codes<32> codes;
         for (int i = 0; i < 32; ++i) {
-            const Ints code = truncated(w.x[i] * inverse + 8.5f) << 24 >> 24;  // ggml casts to int8_t
-            Codes<32>::set(codes, i, code > 15 ? Ints{} + 15 : code);
+            const Floats code = floats(as_int8(truncated(w.x[i] * inverse + 8.5f)));  // ggml casts to int8_t
+            codes.set(i, truncated(choose(code > 15.0f, 15.0f, code)));
         }
         for (int lane = 0; lane < LANES; ++lane, out += 18) {
             const uint16_t scale = half_from(d[lane]);
@@ -63,64 +58,64 @@ struct Affine {
 template <int MOST, int STEPS>
 INLINE Affine search_affine(const Columns<32> &w, float first_step) {
     Floats squares{};
-    for (const Floats &x : w.x) squares += x * x;
+    for (const Floats &x : w.x) squares = squares + x * x;
     const Floats base = root(squares / 32.0f);
 
     Floats low = w.x[0], high = w.x[0];
     Floats sum_w = base + magnitude(w.x[0]), sum_x = sum_w * w.x[0];
     for (int i = 1; i < 32; ++i) {
         const Floats x = w.x[i], weight = base + magnitude(x);
-        low = x < low ? x : low;
-        high = x > high ? x : high;
-        sum_w += weight;
-        sum_x += weight * x;
+        low = choose(x < low, x, low);
+        high = choose(x > high, x, high);
+        sum_w = sum_w + weight;
+        sum_x = sum_x + weight * x;
     }
-    low = low > 0.0f ? all(0.0f) : low;
+    low = choose(low > 0.0f, 0.0f, low);
     const Ints flat = high == low;
 
     Floats inverse = float(MOST) / (high - low);
     Affine best = {1.0f / inverse, low, inverse, low};
     Floats best_error{};
     for (const Floats &x : w.x) {
-        const Floats code = clamped(nearest(inverse * (x - low)), 0, MOST);
+        const Floats code = code_of(inverse * (x - low), 0, MOST);
         const Floats off = best.scale * code + low - x;
-        best_error += (base + magnitude(x)) * (off * off);
+        best_error = best_error + (base + magnitude(x)) * (off * off);
     }
     for (int step = 0; step <= STEPS; ++step) {
         inverse = (first_step + 0.1f * step + MOST) / (high - best.minimum);
         Floats codes[32], sum_l{}, sum_l2{}, sum_xl{};
         for (int i = 0; i < 32; ++i) {
             const Floats x = w.x[i], weight = base + magnitude(x);
-            const Floats code = clamped(nearest(inverse * (x - best.minimum)), 0, MOST);
+            const Floats code = code_of(inverse * (x - best.minimum), 0, MOST);
             codes[i] = code;
             const Floats weighted = weight * code;
-            sum_l += weighted;
-            sum_l2 += weighted * code;
-            sum_xl += weighted * x;
+            sum_l = sum_l + weighted;
+            sum_l2 = sum_l2 + weighted * code;
+            sum_xl = sum_xl + weighted * x;
         }
         const Floats determinant = sum_w * sum_l2 - sum_l * sum_l;
         Floats scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
         Floats minimum = (sum_l2 * sum_x - sum_l * sum_xl) / determinant;
         const Ints positive = minimum > 0.0f;
-        scale = positive ? sum_xl / sum_l2 : scale;
-        minimum = positive ? all(0.0f) : minimum;
+        scale = choose(positive, sum_xl / sum_l2, scale);
+        minimum = choose(positive, 0.0f, minimum);
         Floats error{};
         for (int i = 0; i < 32; ++i) {
             const Floats off = scale * codes[i] + minimum - w.x[i];
-            error += (base + magnitude(w.x[i])) * (off * off);
+            error = error + (base + magnitude(w.x[i])) * (off * off);
         }
-        error = determinant > 0.0f ? error : all(INFINITY);
+        error = choose(determinant > 0.0f, error, INFINITY);
         const Ints better = error < best_error;
-        best_error = better ? error : best_error;
-        best.tried_inverse = better ? inverse : best.tried_inverse;
-        best.tried_minimum = better ? best.minimum : best.tried_minimum;
-        best.scale = better ? scale : best.scale;
-        best.minimum = better ? minimum : best.minimum;
+        best_error = choose(better, error, best_error);
+        best.tried_inverse = choose(better, inverse, best.tried_inverse);
+        best.tried_minimum = choose(better, best.minimum, best.tried_minimum);
+        best.scale = choose(better, scale, best.scale);
+        best.minimum = choose(better, minimum, best.minimum);
     }
-    best.scale = flat ? all(0.0f) : best.scale;
-    best.minimum = flat ? -low : -best.minimum;
-    best.tried_inverse = flat ? all(0.0f) : best.tried_inverse;
-    best.tried_minimum = flat ? all(0.0f) : best.tried_minimum;
+    best.scale = choose(flat, 0.0f, best.scale);
+    best.minimum = negative(choose(flat, low, best.minimum));
+    best.tried_inverse = choose(flat, 0.0f, best.tried_inverse);
+    best.tried_minimum = choose(flat, 0.0f, best.tried_minimum);
     return best;
 }
 
@@ -134,9 +129,9 @@ INLINE void pack_scales(const float *scales, const float *minima, uint8_t *out, 
     }
     const float per_scale = max_scale > 0 ? 63.0f / max_scale : 0.0f;
     const float per_minimum = max_minimum > 0 ? 63.0f / max_minimum : 0.0f;
-    Floats raw{};
+    float raw[16];
     for (int j = 0; j < 8; ++j) raw[j] = per_scale * scales[j], raw[8 + j] = per_minimum * minima[j];
-    const Ints six = nearest(raw);
+    const Ints six = nearest(floats_at(raw));
     uint8_t codes[16];
     for (int j = 0; j < 16; ++j) {
         const uint8_t code = uint8_t(six[j]);
@@ -161,22 +156,19 @@ struct SuperBlocks {
     static constexpr int WEIGHTS = 32 * LANES, BYTES = 2 * SUPER_BYTES;
 
     INLINE void encode_with(float first_step, const float *weights, uint8_t *out) {
-        Columns<32> w;
-        Columns<32>::load(w, weights);
+        const Columns<32> w(weights);
         const Affine best = search_affine<MOST, STEPS>(w, first_step);
         float scales[LANES], minima[LANES], d[LANES], dm[LANES];
-        memcpy(scales, &best.scale, sizeof scales);
-        memcpy(minima, &best.minimum, sizeof minima);
+        best.scale.to(scales);
+        best.minimum.to(minima);
         for (int half = 0; half < 2; ++half)
             pack_scales(scales + 8 * half, minima + 8 * half, out + SUPER_BYTES * half, d + 8 * half, dm + 8 * half);
-        Floats scale, minimum;
-        memcpy(&scale, d, sizeof scale);
-        memcpy(&minimum, dm, sizeof minimum);
+        const Floats scale = floats_at(d), minimum = floats_at(dm);
         Codes<32> codes;
         for (int i = 0; i < 32; ++i) {
-            const Ints searched = nearest(best.tried_inverse * (w.x[i] - best.tried_minimum));
-            const Ints fitted = nearest((w.x[i] + minimum) / scale);
-            Codes<32>::set(codes, i, truncated(clamped(scale == 0.0f ? searched : fitted, 0, MOST)));
+            const Floats searched = code_of(best.tried_inverse * (w.x[i] - best.tried_minimum), 0, MOST);
+            const Floats fitted = code_of((w.x[i] + minimum) / scale, 0, MOST);
+            codes.set(i, truncated(choose(scale == 0.0f, searched, fitted)));
         }
         for (int half = 0; half < 2; ++half) PACK(codes, 8 * half, out + SUPER_BYTES * half + 16);
     }
@@ -218,8 +210,8 @@ struct Q6_K {
         Floats largest{}, signed_largest{};
         for (const Floats &x : w.x) {
             const Ints more = magnitude(x) > largest;
-            largest = more ? magnitude(x) : largest;
-            signed_largest = more ? x : signed_largest;
+            largest = choose(more, magnitude(x), largest);
+            signed_largest = choose(more, x, signed_largest);
         }
         nothing = largest < NOTHING;
         Floats scale{}, best{};
@@ -228,32 +220,31 @@ struct Q6_K {
             const Floats inverse = -(MOST + 0.1f * step) / signed_largest;
             Floats sum_lx{}, sum_l2{};
             for (const Floats &x : w.x) {
-                const Floats code = clamped(nearest(inverse * x), -MOST, MOST - 1);
+                const Floats code = code_of(inverse * x, -MOST, MOST - 1);
                 const Floats weight = x * x;
-                sum_lx += weight * x * code;
-                sum_l2 += weight * code * code;
+                sum_lx = sum_lx + weight * x * code;
+                sum_l2 = sum_l2 + weight * code * code;
             }
             if (turn == 0) {
-                scale = sum_l2 != 0.0f ? sum_lx / sum_l2 : all(0.0f);
+                scale = choose(sum_l2 != 0.0f, sum_lx / sum_l2, 0.0f);
                 best = scale * sum_lx;
                 tried_inverse = inverse;
                 continue;
             }
-            const Floats gain = sum_l2 > 0.0f ? sum_lx * sum_lx : all(-INFINITY);
+            const Floats gain = choose(sum_l2 > 0.0f, sum_lx * sum_lx, -INFINITY);
             const Ints better = gain > best * sum_l2;
             const Floats fitted = sum_lx / sum_l2;
-            scale = better ? fitted : scale;
-            best = better ? fitted * sum_lx : best;
-            tried_inverse = better ? inverse : tried_inverse;
+            scale = choose(better, fitted, scale);
+            best = choose(better, fitted * sum_lx, best);
+            tried_inverse = choose(better, inverse, tried_inverse);
         }
-        return nothing ? all(0.0f) : scale;
+        return choose(nothing, 0.0f, scale);
     }
 
     INLINE void encode(const float *weights, uint8_t *out) {
-        Columns<16> w;
-        Columns<16>::load(w, weights);
-        Floats tried_inverse;
-        Ints nothing;
+        const Columns<16> w(weights);
+        Floats tried_inverse{};
+        Ints nothing{};
         const Floats scales = search(w, tried_inverse, nothing);
         float largest = 0, signed_largest = 0;
         for (int lane = 0; lane < LANES; ++lane)
@@ -265,19 +256,19 @@ struct Q6_K {
         const float inverse = -128.0f / signed_largest;
         const uint16_t d = half_from(1 / inverse);
         const Ints bytes = nearest(inverse * scales);
-        Floats scale;
+        float by_lane[LANES];
         for (int lane = 0; lane < LANES; ++lane) {
             const int8_t byte = int8_t(bytes[lane] < 127 ? bytes[lane] : 127);
             out[192 + lane] = uint8_t(byte);
-            scale[lane] = float_from_half(d) * byte;
+            by_lane[lane] = float_from_half(d) * byte;
         }
         memcpy(out + 208, &d, 2);
+        const Floats scale = floats_at(by_lane);
         Codes<16> codes;
         for (int i = 0; i < 16; ++i) {
-            const Floats searched = clamped(nearest(tried_inverse * w.x[i]), -MOST, MOST - 1);
-            const Floats fitted = clamped(nearest(w.x[i] / scale), -MOST, MOST - 1);
-            const Floats unscaled = nothing ? all(-MOST) : searched;
-            Codes<16>::set(codes, i, truncated(scale == 0.0f ? unscaled : fitted) + MOST);
+            const Floats searched = choose(nothing, float(-MOST), code_of(tried_inverse * w.x[i], -MOST, MOST - 1));
+            const Floats fitted = code_of(w.x[i] / scale, -MOST, MOST - 1);
+            codes.set(i, truncated(choose(scale == 0.0f, searched, fitted)) + MOST);
         }
         pack(codes, out);
     }

@@ -3,67 +3,46 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "formats.hpp"
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#define INLINE_MEMBER inline __attribute__((always_inline))
+#define INLINE static INLINE_MEMBER
 
 // How the weights come; the numbers are ggml's (ggml.h, ggml_type).
 enum Source { F32 = 0, F16 = 1, BF16 = 30 };
 
 INLINE int bytes_of(int source) { return source == F32 ? 4 : 2; }
 
-INLINE void widen(int source, const uint8_t *from, int n, float *to) {
-    const auto *halves = (const uint16_t *)from;
-    if (source == F32) memcpy(to, from, 4 * n);
-    if (source == F16)
-        for (int i = 0; i < n; ++i) to[i] = float_from_half(halves[i]);
-    if (source == BF16)
-        for (int i = 0; i < n; ++i) {
-            const uint32_t b = uint32_t(halves[i]) << 16;
-            memcpy(to + i, &b, 4);
-        }
-}
-
 typedef void (*Kernel)(int source, const uint8_t *from, Py_ssize_t n, uint8_t *to);
 
-// All weights in groups that fill the lanes; the last group is filled up with zeros.
-template <class Format> INLINE void encode_all(int source, const uint8_t *from, Py_ssize_t n, uint8_t *to) {
-    alignas(64) float group[Format::WEIGHTS];
-    for (; n >= Format::WEIGHTS; n -= Format::WEIGHTS, to += Format::BYTES) {
-        widen(source, from, Format::WEIGHTS, group);
-        from += bytes_of(source) * Format::WEIGHTS;
-        Format::encode(group, to);
-    }
-    if (n > 0) {
-        uint8_t rest[Format::BYTES];
-        memset(group, 0, sizeof group);
-        widen(source, from, int(n), group);
-        Format::encode(group, rest);
-        memcpy(to, rest, Format::BYTES * n / Format::WEIGHTS);
-    }
+// One module has one set of flags; GCC's pragmas give each namespace the instructions that it may use.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define HAS_LEVELS 1
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl")
+namespace avx512 {
+#define VECTOR_BYTES 64
+#include "level.hpp"
+#undef VECTOR_BYTES
 }
-
-// One set of flags compiles the module; the attributes give each function the instructions that it may use.
-#if defined(__x86_64__)
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,f16c")))
-#define AVX2 __attribute__((target("avx2,f16c")))
-#define FOR_EACH_LEVEL(X) X(avx512, AVX512, "AVX-512") X(avx2, AVX2, "AVX2") X(baseline, , "baseline")
-#else
-#define FOR_EACH_LEVEL(X) X(baseline, , "baseline")
+#pragma GCC pop_options
+#pragma GCC push_options
+#pragma GCC target("avx2")
+namespace avx2 {
+#define VECTOR_BYTES 32
+#include "level.hpp"
+#undef VECTOR_BYTES
+}
+#pragma GCC pop_options
 #endif
 
-#define FOR_EACH_FORMAT(X, level) X(2, Q4_0, level) X(8, Q8_0, level) X(12, Q4_K, level) X(13, Q5_K, level) X(14, Q6_K, level)
-#define CASE(number, Format, level) \
-    case number: return level<Format>;
-
-#define DEFINE(level, ATTRIBUTE, title)                                                                   \
-    template <class Format>                                                                               \
-    ATTRIBUTE static void level(int source, const uint8_t *from, Py_ssize_t n, uint8_t *to) {             \
-        encode_all<Format>(source, from, n, to);                                                          \
-    }                                                                                                     \
-    static Kernel kernel_##level(int format) {                                                            \
-        switch (format) { FOR_EACH_FORMAT(CASE, level) }                                                  \
-        return nullptr;                                                                                   \
-    }
-FOR_EACH_LEVEL(DEFINE)
+namespace baseline {
+#define VECTOR_BYTES 16
+#include "level.hpp"
+#undef VECTOR_BYTES
+}
 
 struct Level {
     const char *title;
@@ -72,18 +51,18 @@ struct Level {
 };
 
 static const Level *levels() {
-#if defined(__x86_64__)
+#ifdef HAS_LEVELS
     static const Level found[] = {
         {"AVX-512",
          __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl"),
-         kernel_avx512},
-        {"AVX2", bool(__builtin_cpu_supports("avx2")), kernel_avx2},
-        {"baseline", true, kernel_baseline},
+         avx512::kernel},
+        {"AVX2", bool(__builtin_cpu_supports("avx2")), avx2::kernel},
+        {"baseline", true, baseline::kernel},
         {nullptr, false, nullptr},
     };
 #else
-    static const Level found[] = {{"baseline", true, kernel_baseline}, {nullptr, false, nullptr}};
+    static const Level found[] = {{"baseline", true, baseline::kernel}, {nullptr, false, nullptr}};
 #endif
     return found;
 }

@@ -1,48 +1,112 @@
 // Sixteen blocks side by side, one in each lane of a vector: every lane does what ggml does for one block, the
 // same operations in the same order, so that the result is ggml's to the bit. Compile with -ffp-contract=off and
-// without -ffast-math. GCC's and Clang's vector extensions make of it what the target has.
+// without -ffast-math.
+//
+// Included once for each instruction set, in a namespace of its own; VECTOR_BYTES is the width of its registers, and
+// sixteen lanes are as many of these as it takes.
 
-#pragma once
+constexpr int LANES = 16, PARTS = 4 * LANES / VECTOR_BYTES, LANES_IN_PART = LANES / PARTS;
 
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+typedef float FloatPart __attribute__((vector_size(VECTOR_BYTES)));
+typedef int32_t IntPart __attribute__((vector_size(VECTOR_BYTES)));
 
-#define INLINE static inline __attribute__((always_inline))
+// Whole numbers, or the truth of a comparison: -1 or 0.
+struct Ints {
+    IntPart part[PARTS];
 
-constexpr int LANES = 16;
+    Ints() = default;
+    INLINE_MEMBER Ints(int n) {
+        for (IntPart &p : part) p = IntPart{} + n;
+    }
+    INLINE_MEMBER int operator[](int lane) const { return part[lane / LANES_IN_PART][lane % LANES_IN_PART]; }
+};
 
-typedef float Floats __attribute__((vector_size(4 * LANES)));
-typedef int32_t Ints __attribute__((vector_size(4 * LANES)));
+struct Floats {
+    FloatPart part[PARTS];
 
-INLINE Floats all(float x) { return Floats{} + x; }
-INLINE Floats floats(Ints i) { return __builtin_convertvector(i, Floats); }
-INLINE Ints truncated(Floats x) { return __builtin_convertvector(x, Ints); }
-INLINE Ints bits(Floats x) { return (Ints)x; }
-INLINE Floats magnitude(Floats x) { return (Floats)(bits(x) & 0x7fffffff); }
-INLINE Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+    Floats() = default;
+    INLINE_MEMBER Floats(float x) {
+        for (FloatPart &p : part) p = FloatPart{} + x;
+    }
+    INLINE_MEMBER float operator[](int lane) const { return part[lane / LANES_IN_PART][lane % LANES_IN_PART]; }
+    INLINE_MEMBER void to(float *memory) const { memcpy(memory, part, sizeof part); }
+};
 
-INLINE Floats root(Floats x) {
-    for (int lane = 0; lane < LANES; ++lane) x[lane] = __builtin_sqrtf(x[lane]);
+INLINE Floats floats_at(const float *memory) {
+    Floats x;
+    memcpy(x.part, memory, sizeof x.part);
     return x;
+}
+
+#define LANEWISE(Result, operation, Left, Right)                                              \
+    INLINE Result operator operation(const Left &a, const Right &b) {                         \
+        Result r;                                                                             \
+        for (int p = 0; p < PARTS; ++p) r.part[p] = a.part[p] operation b.part[p];            \
+        return r;                                                                             \
+    }
+LANEWISE(Floats, +, Floats, Floats)
+LANEWISE(Floats, -, Floats, Floats)
+LANEWISE(Floats, *, Floats, Floats)
+LANEWISE(Floats, /, Floats, Floats)
+LANEWISE(Ints, <, Floats, Floats)
+LANEWISE(Ints, >, Floats, Floats)
+LANEWISE(Ints, <=, Floats, Floats)
+LANEWISE(Ints, >=, Floats, Floats)
+LANEWISE(Ints, ==, Floats, Floats)
+LANEWISE(Ints, !=, Floats, Floats)
+LANEWISE(Ints, +, Ints, Ints)
+LANEWISE(Ints, -, Ints, Ints)
+LANEWISE(Ints, &, Ints, Ints)
+#undef LANEWISE
+
+#define OF_EACH_PART(Result, name, Argument, expression)                     \
+    INLINE Result name(const Argument &a) {                                  \
+        Result r;                                                            \
+        for (int p = 0; p < PARTS; ++p) {                                    \
+            const auto part = a.part[p];                                     \
+            r.part[p] = expression;                                          \
+        }                                                                    \
+        return r;                                                            \
+    }
+OF_EACH_PART(Floats, negative, Floats, -part)
+OF_EACH_PART(Floats, magnitude, Floats, (FloatPart)((IntPart)part & 0x7fffffff))
+OF_EACH_PART(Ints, bits, Floats, (IntPart)part)
+OF_EACH_PART(Floats, floats, Ints, __builtin_convertvector(part, FloatPart))
+OF_EACH_PART(Ints, truncated, Floats, __builtin_convertvector(part, IntPart))
+OF_EACH_PART(Ints, as_int8, Ints, part << 24 >> 24)
+#undef OF_EACH_PART
+
+INLINE Floats choose(const Ints &where, const Floats &a, const Floats &b) {
+    Floats r;
+    for (int p = 0; p < PARTS; ++p) r.part[p] = where.part[p] ? a.part[p] : b.part[p];
+    return r;
+}
+
+INLINE Floats larger(const Floats &a, const Floats &b) { return choose(a > b, a, b); }
+
+INLINE Floats root(const Floats &x) {
+    float lanes[LANES];
+    x.to(lanes);
+    for (float &lane : lanes) lane = __builtin_sqrtf(lane);
+    return floats_at(lanes);
 }
 
 // Rounds to the nearest integer, ties to even, as ggml's nearest_int does: exact up to 2^22, and beyond it the
 // same low bits.
-INLINE Ints nearest(Floats x) { return (bits(x + 12582912.0f) & 0x007fffff) - 0x00400000; }
+INLINE Ints nearest(const Floats &x) { return (bits(x + 12582912.0f) & 0x007fffff) - 0x00400000; }
 
-INLINE Floats clamped(Ints i, int low, int high) {
-    Floats x = floats(i);
-    x = x < float(low) ? all(float(low)) : x;
-    return x > float(high) ? all(float(high)) : x;
+INLINE Floats clamped(const Floats &x, float low, float high) {
+    const Floats above = choose(x < low, low, x);
+    return choose(above > high, high, above);
 }
 
+INLINE Floats code_of(const Floats &x, float low, float high) { return clamped(floats(nearest(x)), low, high); }
+
 // Rounds halves away from zero, as C's roundf and a cast do; what is out of range stays what the cast makes of it.
-INLINE Ints rounded(Floats x) {
+INLINE Ints rounded(const Floats &x) {
     const Ints whole = truncated(x);
-    const Floats rest = magnitude(x) < 1e6f ? x - floats(whole) : all(0.0f);
-    const Ints up = rest >= 0.5f, down = rest <= -0.5f;
-    return whole - up + down;  // a true lane is -1
+    const Floats rest = choose(magnitude(x) < 1e6f, x - floats(whole), 0.0f);
+    return whole - (rest >= 0.5f) + (rest <= -0.5f);
 }
 
 // IEEE 754 binary16 from binary32, to the nearest, ties to even.
@@ -54,7 +118,7 @@ INLINE uint16_t half_from(float x) {
     if (b > 0x7f800000) return sign | 0x7e00;
     if (b >= 0x477ff000) return sign | 0x7c00;
     if (b < 0x38800000) {  // the last place of a subnormal half is that of 0.5f
-        float shifted = std::fabs(x) + 0.5f;
+        const float shifted = std::fabs(x) + 0.5f;
         memcpy(&b, &shifted, 4);
         return sign | uint16_t(b - 0x3f000000);
     }
@@ -74,8 +138,8 @@ template <int N> struct Columns {
     Floats x[N];
 
     // Block k is at weights + N * k.
-    INLINE void load(Columns &to, const float *weights) {
-        float *out = (float *)to.x;
+    INLINE_MEMBER explicit Columns(const float *weights) {
+        float *out = (float *)x;
         for (int lane = 0; lane < LANES; ++lane)
             for (int i = 0; i < N; ++i) out[LANES * i + lane] = weights[N * lane + i];
     }
@@ -85,9 +149,11 @@ template <int N> struct Columns {
 template <int N> struct Codes {
     uint8_t at[N][LANES];
 
-    INLINE void set(Codes &codes, int i, Ints values) {
-        typedef uint8_t Bytes __attribute__((vector_size(LANES)));
-        const Bytes bytes = __builtin_convertvector(values, Bytes);
-        memcpy(codes.at[i], &bytes, LANES);
+    INLINE_MEMBER void set(int i, const Ints &values) {
+        typedef uint8_t Bytes __attribute__((vector_size(LANES_IN_PART)));
+        for (int p = 0; p < PARTS; ++p) {
+            const Bytes bytes = __builtin_convertvector(values.part[p], Bytes);
+            memcpy(at[i] + LANES_IN_PART * p, &bytes, LANES_IN_PART);
+        }
     }
 };
