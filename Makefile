@@ -22,7 +22,7 @@ lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p exaone4_gguf
-	$(BIN)/mypy tests
+	$(BIN)/mypy tests benchmarks
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
