@@ -6,13 +6,13 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from exaone4_gguf.errors import GGUFError
+from exaone4_gguf.errors import GGUFError, RequestError, RuntimeFailure
 from exaone4_gguf.runtime.context import Cancelled, Context
 from exaone4_gguf.runtime.events import Event, Finish, collect
 from exaone4_gguf.runtime.generation import Generation, Token, check_fits
@@ -25,7 +25,7 @@ from exaone4_gguf.runtime.request import ChatOptions, Request
 from exaone4_gguf.runtime.sampling import Sampler
 from exaone4_gguf.runtime.stops import StopStrings
 from exaone4_gguf.runtime.text import Utf8Decoder
-from exaone4_gguf.runtime.tools import as_tools, with_coerced_arguments
+from exaone4_gguf.runtime.tools import Tool, as_tools, with_coerced_arguments
 from exaone4_gguf.runtime.voting import final_answer
 
 if TYPE_CHECKING:
@@ -80,14 +80,19 @@ class Exaone4:
             self.model.close()
             raise
         self._turn = threading.Lock()
-        self._unfinished: tuple[weakref.ref[Generator[Event, None, None]], int] | None = None
+        self._reader: int | None = None
+        """The thread that reads the stream which is being made, if any is."""
+        self._free = weakref.finalize(self, _free, self.context, self.model)
         self.usage: Usage | None = None
         self.logprobs: tuple[Token, ...] | None = None
 
     def close(self) -> None:
-        """Free the model. It cannot be used afterwards."""
-        self.context.close()
-        self.model.close()
+        """Stop what is being answered, and free the model. It cannot be used afterwards."""
+        self.context.cancel()
+        if self._reader == threading.get_ident():
+            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
+        with self._turn:
+            self._free()
 
     def __enter__(self) -> Self:
         return self
@@ -105,7 +110,7 @@ class Exaone4:
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
     ) -> Prompt:
         """The prompt that a request would be evaluated as."""
-        request = Request(options, as_tools(tools or ()))
+        request = Request(options, _offered(tools))
         return self._prompt(messages, request)
 
     def stream(
@@ -116,13 +121,10 @@ class Exaone4:
         Raises:
             Exaone4Error: a message, a tool or an option is wrong, or the prompt does not fit. The model stays usable.
         """
-        request = Request(options, as_tools(tools or ()))
+        request = Request(options, _offered(tools))
         prompt = self._prompt(messages, request)
         check_fits(prompt.ids, self.context)
-        self._close_unfinished()
-        events = self._events(prompt, request)
-        self._unfinished = (weakref.ref(events), threading.get_ident())
-        return events
+        return self._events(prompt, request)
 
     def chat(
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
@@ -132,7 +134,7 @@ class Exaone4:
         Raises:
             Exaone4Error: as ``stream``.
         """
-        offered = as_tools(tools or ())
+        offered = _offered(tools)
         message = collect(self.stream(messages, offered, **options))
         assert self.usage is not None
         return Reply(with_coerced_arguments(message, offered), self.usage, self.logprobs)
@@ -150,6 +152,8 @@ class Exaone4:
         Wang et al. 2022, https://arxiv.org/abs/2203.11171. ``normalize`` makes answers comparable; by default the
         last number in them, else their last line.
         """
+        if n < 1:
+            raise RequestError(f"n is {n!r}; it must be at least 1")
         listed = list(messages)
         seed = options.pop("seed", None)
         replies = []
@@ -160,19 +164,32 @@ class Exaone4:
         votes = Counter(answers)
         return replies[answers.index(votes.most_common(1)[0][0])], votes
 
-    def _close_unfinished(self) -> None:
-        """A stream that this thread left in the middle would keep it waiting for itself."""
-        if self._unfinished and self._unfinished[1] == threading.get_ident() and (events := self._unfinished[0]()):
-            events.close()
-
     def _prompt(self, messages: Iterable[Any], request: Request) -> Prompt:
+        self._check_open()
         described = [tool.to_openai() for tool in request.told] or None
         return self._builder.build(
             messages, described, reasoning=request.reasoning, template_kwargs=request.options.get("template_kwargs")
         )
 
-    def _events(self, prompt: Prompt, request: Request) -> Generator[Event, None, None]:
-        with self._turn, closing(Sampler(self.model, request.sampling)) as sampler:
+    def _events(self, prompt: Prompt, request: Request) -> Iterator[Event]:
+        if self._reader == threading.get_ident():
+            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
+        with self._turn:
+            self._check_open()
+            try:
+                for event in self._answer(prompt, request):
+                    self._reader = threading.get_ident()
+                    yield event
+            finally:
+                self._reader = None
+
+    def _check_open(self) -> None:
+        if not self._free.alive:
+            raise RuntimeFailure("the model is closed")
+
+    def _answer(self, prompt: Prompt, request: Request) -> Iterator[Event]:
+        with closing(Sampler(self.model, request.sampling)) as sampler:
+            self.usage, self.logprobs = Usage(len(prompt.ids), 0, 0, 0, 0.0, 0.0), None
             self.context.start()
             began = time.perf_counter()
             tracker = ThoughtTracker(self.model.tokenize, thinking=prompt.reasoning_open)
@@ -210,7 +227,7 @@ class Exaone4:
         self, generation: Generation, prompt: Prompt, request: Request, kept: list[Token] | None
     ) -> Iterator[Event]:
         """Tokens -> text -> events, until a stop string, the end, or the limit."""
-        parser = StreamParser(request.callable, reasoning_open=prompt.reasoning_open)
+        parser = StreamParser(request.told, reasoning_open=prompt.reasoning_open)
         decoder, stops = Utf8Decoder(), StopStrings(request.stop)
         for token in generation:
             if kept is not None:
@@ -237,10 +254,21 @@ class Exaone4:
 
     def _default_context(self) -> int:
         metadata = self.model.metadata
-        kv_heads, layers = (
-            int(metadata[f"{ARCHITECTURE}.{key}"]) for key in ("attention.head_count_kv", "block_count")
-        )
-        key_length = int(metadata[f"{ARCHITECTURE}.attention.key_length"])
+        names = ("attention.head_count_kv", "block_count", "embedding_length", "attention.head_count")
+        kv_heads, layers, width, heads = (int(metadata[f"{ARCHITECTURE}.{name}"]) for name in names)
+        key_length = int(metadata.get(f"{ARCHITECTURE}.attention.key_length", width // heads))
         per_token = 2 * 2 * kv_heads * key_length * layers  # keys and values, F16
         weights = self.model.path.stat().st_size
         return fitting_context(self.model.context_length, per_token, weights, available_memory())
+
+
+def _free(context: Context, model: Model) -> None:
+    """Also when the last reference goes, so that a forgotten ``close`` leaks nothing."""
+    context.close()
+    model.close()
+
+
+def _offered(tools: Iterable[Any] | None) -> tuple[Tool, ...]:
+    if tools is not None and (isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable)):
+        raise RequestError(f"tools is {tools!r}; it must be a list of tools")
+    return as_tools(tools or ())

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from exaone4_gguf.errors import RuntimeFailure
-from exaone4_gguf.runtime.llama import last_error, load_api
+from exaone4_gguf.errors import RequestError, RuntimeFailure
+from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.model import Model
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     Logits = npt.NDArray[np.float32]
 
+CACHE_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8, "q4_0": 2, "q4_1": 3, "iq4_nl": 20, "q5_0": 6, "q5_1": 7}
+"""llama.cpp's --cache-type-k and -v (common/arg.cpp)."""
+_MOST_CONTEXT = 1 << 24
+_MOST_THREADS = 512  # GGML_MAX_N_THREADS
 _ABORTED = 2  # llama_decode's result when the abort callback said so
 
 
@@ -56,6 +60,13 @@ class Context:
     ) -> None:
         self._api = api = load_api()
         self._model = model
+        checked("n_ctx", n_ctx, 1, _MOST_CONTEXT)
+        checked("n_batch", n_batch, 1, _MOST_CONTEXT)
+        for threads in (n_threads, n_threads_batch or n_threads):
+            checked("n_threads", threads, 1, _MOST_THREADS)
+        for cache_type in (type_k, type_v):
+            if cache_type is not None and cache_type not in CACHE_TYPES.values():
+                raise RequestError(f"the cache cannot have type {cache_type!r}; ggml's numbers: {CACHE_TYPES}")
         self._cancelled = threading.Event()
         self.n_ctx = n_ctx
         self._n_batch = min(n_batch, n_ctx)

@@ -69,6 +69,7 @@ class Generation:
         self._top = top_logprobs
         self._forced: deque[int] = deque()
         self._pending_grammar: str | None = None
+        self._constrained = False
         self._awaits_answer = constraint is not None and constraint.begins_at == "answer"
         self._opening = model.tokenize("<tool_call>")[-1]
         self.finish_reason = "stop"
@@ -90,15 +91,20 @@ class Generation:
             return
         self.finish_reason = "length"
 
+    @property
+    def _steering(self) -> Sequence[Steering]:
+        """A grammar must not be interfered with: llama.cpp ends the process on a token that it does not allow."""
+        return () if self._constrained else self._steerings
+
     def _has_room(self) -> bool:
         room = len(self._context.tokens) < self._context.n_ctx
         return room and (self._max_tokens is None or self.n_tokens < self._max_tokens)
 
     def _next(self) -> Token:
         logits = self._context.logits
-        if self._steerings:
+        if self._steering:
             logits = logits.copy()
-            for steering in self._steerings:
+            for steering in self._steering:
                 steering.adjust(logits)
         chosen = self._forced.popleft() if self._forced else self._chosen(logits)
         self._sampler.accept(chosen)
@@ -119,10 +125,10 @@ class Generation:
 
     def _instead(self, token: int) -> Sequence[int] | None:
         """What comes instead of the chosen token, if anything."""
-        for steering in self._steerings:
+        for steering in self._steering:
             if (instead := steering.replace(token)) is not None:
                 return instead
-        if self._awaits_answer and self._tracker.thinking and token in self._model.end_tokens:
+        if self._awaits_answer and not self._constrained and self._tracker.thinking and token in self._model.end_tokens:
             return self._tracker.closing  # an answer was promised: the model may not end in its thoughts
         return None
 
@@ -130,9 +136,9 @@ class Generation:
         """What the token leads to: the end of the thoughts, forced tokens, a grammar."""
         was_thinking = self._tracker.thinking
         self._tracker.see(token)
-        for steering in self._steerings:
+        for steering in self._steering:
             self._forced.extend(steering.follow(token))
-        if self._constraint is None:
+        if self._constraint is None or self._constrained:
             return
         if self._awaits_answer and was_thinking and not self._tracker.thinking:
             self._forced.clear()
@@ -143,6 +149,7 @@ class Generation:
     def _begin(self, start: str) -> None:
         """Write ``start``, then follow the grammar."""
         assert self._constraint is not None
+        self._constrained = True
         self._forced.extend(self._model.tokenize(start))
         self._pending_grammar = self._constraint.grammar
 

@@ -9,7 +9,7 @@ import ctypes
 import functools
 from typing import Any
 
-from exaone4_gguf.errors import RuntimeFailure
+from exaone4_gguf.errors import RequestError, RuntimeFailure
 
 _ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR (ggml.h)
 _errors: list[str] = []
@@ -33,6 +33,17 @@ def load_api() -> Any:
     llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
     return llama_cpp
+
+
+def checked(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number within bounds: llama.cpp and ggml end the process on others.
+
+    Raises:
+        RequestError: it is none.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise RequestError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+    return value
 
 
 def _keep_errors(level: int, text: bytes, data: Any) -> None:

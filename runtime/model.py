@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone4_gguf.errors import GGUFError
-from exaone4_gguf.runtime.llama import last_error, load_api
+from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.window import any_layer_slides
 
 ARCHITECTURE = "exaone4"
@@ -38,6 +38,7 @@ class Model:
     ) -> None:
         self.path = Path(path)
         _check_file(self.path)
+        checked("n_gpu_layers", n_gpu_layers, -1, 1 << 16)
         self._api = load_api()
         params = self._api.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
@@ -107,6 +108,11 @@ class Model:
         architecture = self.metadata.get("general.architecture")
         if architecture != ARCHITECTURE:
             raise GGUFError(f"{self.path}: architecture is '{architecture}', not {ARCHITECTURE}")
+        tokenizer = (self.metadata.get("tokenizer.ggml.model"), self.metadata.get("tokenizer.ggml.pre"))
+        if tokenizer != ("gpt2", "exaone4"):
+            raise GGUFError(
+                f"{self.path}: its tokenizer is {tokenizer[0]}, {tokenizer[1]}; EXAONE 4's is gpt2, exaone4"
+            )
         n_layers = int(self.metadata.get(f"{ARCHITECTURE}.block_count", 0))
         has_window = f"{ARCHITECTURE}.attention.sliding_window" in self.metadata
         if n_layers == WINDOWED_DEPTH and not any_layer_slides(self.path):
@@ -120,6 +126,8 @@ class Model:
 
 
 def _check_file(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise GGUFError(f"{path}: not a file")
     try:
         with path.open("rb") as f:
             if f.read(4) != b"GGUF":

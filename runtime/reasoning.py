@@ -39,12 +39,16 @@ class Steering(Protocol):
 
 
 class ThoughtTracker:
-    """Whether the model is thinking, and for how many tokens: from ``<think>`` to ``</think>``."""
+    """Whether the model is thinking, and for how many tokens: from ``<think>`` to ``</think>``.
+
+    Thoughts are opened by the prompt, or by the first thing that the model writes; later the tag is text.
+    """
 
     def __init__(self, tokenize: Tokenize, *, thinking: bool) -> None:
         self.opening, self.closing = tokenize(OPEN), tokenize(CLOSE)
         self.thinking = thinking
         self.count = 0
+        self._may_open = not thinking
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
 
     def see(self, token: int) -> None:
@@ -53,8 +57,10 @@ class ThoughtTracker:
         if self.thinking:
             self.count += 1
             self.thinking = not self.ends_with(self.closing)
-        else:
-            self.thinking = self.ends_with(self.opening)
+        elif self._may_open:
+            written = [*self._recent]
+            self.thinking = written == self.opening
+            self._may_open = not self.thinking and written == self.opening[: len(written)]
 
     def ends_with(self, tokens: Sequence[int]) -> bool:
         """Whether these tokens have just come (at most the last 32 are remembered)."""

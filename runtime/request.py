@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 from exaone4_gguf.errors import RequestError
 from exaone4_gguf.runtime.generation import Constraint
 from exaone4_gguf.runtime.grammar import OPEN_CALL, calls_grammar, json_grammar
+from exaone4_gguf.runtime.llama import checked
 from exaone4_gguf.runtime.model import Model
 from exaone4_gguf.runtime.reasoning import (
     SWITCH_SPAN,
@@ -71,15 +72,16 @@ class Request:
     def __init__(self, options: ChatOptions, tools: tuple[Tool, ...]) -> None:
         if unknown := options.keys() - ChatOptions.__annotations__.keys():
             raise RequestError(f"there is no option '{min(unknown)}'")
+        _check_types(options)
         self.options, self._tools = options, tools
         self._budget = options.get("reasoning_budget")
-        self.reasoning = options.get("reasoning", False) and self._budget != 0
+        self.reasoning = bool(options.get("reasoning")) and self._budget != 0
         chosen = {name: options.get(name) for name in SAMPLING_NAMES}
         self.sampling = preset(options.get("preset"), reasoning=self.reasoning).changed(**chosen)
-        self._choice = _choice(options.get("tool_choice", "auto"), tools)
+        self._choice = _choice(options.get("tool_choice") or "auto", tools)
         self.told = () if self._choice == "none" else tools
-        self.callable = self.told or None
         self.constraint = self._constraint()
+        self._check_together()
         stop = options.get("stop")
         self.stop = () if not stop else (stop,) if isinstance(stop, str) else tuple(stop)
 
@@ -89,13 +91,24 @@ class Request:
         if (least := self.options.get("reasoning_minimum")) is not None:
             found.append(ReasoningMinimum(tracker, least, model.tokenize, model.end_tokens))
         if (most := self._budget) is not None and most > 0:
-            message = self.options.get("reasoning_message", "")
+            message = self.options.get("reasoning_message") or ""
             found.append(ReasoningBudget(tracker, most, model.tokenize, model.piece, message))
         if strength := self.options.get("thought_switching_penalty"):
-            span = self.options.get("thought_switching_span", SWITCH_SPAN)
-            words = tuple(self.options.get("thought_switching_words", SWITCH_WORDS))
+            span = self.options.get("thought_switching_span") or SWITCH_SPAN
+            words = tuple(self.options.get("thought_switching_words") or SWITCH_WORDS)
             found.append(ThoughtSwitchingPenalty(tracker, model.tokenize, strength, span, words))
         return found
+
+    def _check_together(self) -> None:
+        """Raises RequestError for options that exclude one another."""
+        if self.constraint and self.options.get("ignore_eos"):
+            raise RequestError("ignore_eos does not go together with a grammar, which says where the answer ends")
+        least, most = self.options.get("reasoning_minimum") or 0, self._budget
+        if most is not None and 0 < most < least:
+            raise RequestError(f"reasoning_minimum {least} is above reasoning_budget {most}")
+        message = self.options.get("reasoning_message") or ""
+        if found := [marker for marker in ("<", "[|") if marker in message]:
+            raise RequestError(f"reasoning_message has {found[0]!r} in it, which may begin a marker")
 
     def _constraint(self) -> Constraint | None:
         if self._choice not in ("auto", "none"):
@@ -107,7 +120,7 @@ class Request:
         return None
 
     def _calls(self, begins_at: Any, tools: Sequence[Tool]) -> Constraint:
-        parallel = self.options.get("parallel_tool_calls", True)
+        parallel = self.options.get("parallel_tool_calls") is not False
         grammar = calls_grammar([(tool.name, tool.parameters) for tool in tools], parallel=parallel)
         return Constraint(grammar, OPEN_CALL if begins_at == "answer" else "", begins_at)
 
@@ -117,9 +130,49 @@ class Request:
         return [tool for tool in self._tools if tool.name == self._choice]
 
 
+_BOOL, _TEXT = (bool,), (str,)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "reasoning": _BOOL,
+    "parallel_tool_calls": _BOOL,
+    "lazy_grammar": _BOOL,
+    "ignore_eos": _BOOL,
+    "reasoning_message": _TEXT,
+    "preset": _TEXT,
+    "tool_choice": (str, Mapping),
+    "response_format": (Mapping,),
+    "template_kwargs": (Mapping,),
+    "stop": (str, list, tuple),
+    "thought_switching_words": (list, tuple),
+}
+_RANGES = {
+    "reasoning_budget": (-1, 2**31),
+    "reasoning_minimum": (0, 2**31),
+    "max_tokens": (1, 2**31),
+    "logprobs": (0, 100),
+    "thought_switching_span": (1, 2**31),
+}
+
+
+def _check_types(options: ChatOptions) -> None:
+    """Every option has a type, and the numbers have bounds; None leaves one out."""
+    for name, value in options.items():
+        if value is None:
+            continue
+        if name in _TYPES and not isinstance(value, _TYPES[name]):
+            raise RequestError(f"{name} is {value!r}; it must be {' or '.join(t.__name__ for t in _TYPES[name])}")
+        if name in _RANGES:
+            checked(name, value, *_RANGES[name])
+        if isinstance(value, (list, tuple)) and not all(isinstance(item, str) and item for item in value):
+            raise RequestError(f"{name} is {value!r}; it must be a list of texts")
+    strength = options.get("thought_switching_penalty") or 0.0
+    if not isinstance(strength, (int, float)) or not 0 <= strength <= 1000:
+        raise RequestError(f"thought_switching_penalty is {strength!r}; it must be a number from 0 to 1000")
+
+
 def _choice(choice: ToolChoice, tools: Sequence[Tool]) -> str:
     """What is chosen: auto, none, required, or the name of the one tool to call."""
-    name = choice if isinstance(choice, str) else choice.get("function", {}).get("name")
+    function = {} if isinstance(choice, str) else choice.get("function")
+    name = choice if isinstance(choice, str) else function.get("name") if isinstance(function, Mapping) else None
     if name in ("auto", "none"):
         return str(name)
     if not tools:

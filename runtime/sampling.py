@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import math
 import secrets
@@ -37,6 +38,10 @@ class Sampling:
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("top_k", "seed"):
+            value = getattr(self, name)
+            if not (isinstance(value, int) or (name == "seed" and value is None)) or isinstance(value, bool):
+                raise SamplingError(f"{name} is {value!r}; it must be a whole number")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
@@ -102,6 +107,7 @@ class Sampler:
         for sampler in self._samplers(sampling):
             self._api.llama_sampler_chain_add(self._chain, sampler)
         self._grammar: Any = None
+        self._unfinished = b""
 
     def close(self) -> None:
         """Free the samplers."""
@@ -117,6 +123,7 @@ class Sampler:
             RuntimeFailure: llama.cpp cannot parse it.
         """
         self.drop_grammar()
+        self._unfinished = b""
         self._grammar = self._api.llama_sampler_init_grammar(self._model.vocab, grammar.encode(), b"root")
         if not self._grammar:
             raise RuntimeFailure(f"llama.cpp cannot use the grammar: {last_error()}")
@@ -130,15 +137,43 @@ class Sampler:
     def sample(self, logits: Logits) -> int:
         """Choose a token; ``accept`` has to follow for the one that is taken in the end."""
         token = self._choose(logits)
-        if self._grammar and not self._allowed(token):
-            token = self._choose(self._constrained(logits))
+        if self._grammar and not (self._allowed(token) and self._continues_text(token)):
+            return self._choose_constrained(self._constrained(logits))
         return token
 
     def accept(self, token: int) -> None:
-        """Tell the samplers which token came, chosen or not."""
-        self._api.llama_sampler_accept(self._chain, token)
+        """Tell the samplers which token came, chosen or not.
+
+        Raises:
+            RuntimeFailure: the grammar does not allow it; llama.cpp would end the process.
+        """
         if self._grammar:
+            if not self._allowed(token):
+                raise RuntimeFailure(f"token {token} does not follow the grammar")
             self._api.llama_sampler_accept(self._grammar, token)
+            if token not in self._model.end_tokens:
+                self._unfinished = _unfinished_character(self._unfinished + self._model.piece(token)) or b""
+        self._api.llama_sampler_accept(self._chain, token)
+
+    def _choose_constrained(self, logits: Logits) -> int:
+        """Among the tokens that the grammar allows, one that is whole characters with what came before.
+
+        llama.cpp's grammars let malformed UTF-8 pass. Where nothing is left, the turn ends.
+        """
+        for _ in range(_MOST_REFUSED):
+            token = self._choose(logits)
+            if not math.isfinite(logits[token]):
+                break
+            if self._continues_text(token):
+                return token
+            logits[token] = -math.inf
+        self.drop_grammar()
+        return min(self._model.end_tokens)
+
+    def _continues_text(self, token: int) -> bool:
+        if token in self._model.end_tokens:
+            return not self._unfinished
+        return _unfinished_character(self._unfinished + self._model.piece(token)) is not None
 
     def _samplers(self, s: Sampling) -> list[Any]:
         """In llama.cpp's usual order."""
@@ -146,7 +181,7 @@ class Sampler:
         if (s.repeat_penalty, s.presence_penalty, s.frequency_penalty) != (1.0, 0.0, 0.0):
             penalties = (s.repeat_penalty, s.frequency_penalty, s.presence_penalty)
             chain.append(api.llama_sampler_init_penalties(self._model.n_vocab, _WHOLE_ANSWER, *penalties))
-        if s.temperature <= 0:
+        if s.temperature < _COLD:
             return [*chain, api.llama_sampler_init_greedy()]
         if s.top_k:
             chain.append(api.llama_sampler_init_top_k(s.top_k))
@@ -183,5 +218,18 @@ class Sampler:
         return self._api.llama_token_data_array(data=data, size=n, selected=-1, sorted=False)
 
 
+def _unfinished_character(raw: bytes) -> bytes | None:
+    """The bytes of a character that is not whole yet; None if they can be none."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        decoder.decode(raw)
+    except UnicodeDecodeError:
+        return None
+    return decoder.getstate()[0]
+
+
+_COLD = 1e-3
+"""Temperatures below this are greedy: logits divided by less overflow."""
+_MOST_REFUSED = 1000
 _WHOLE_ANSWER = 1 << 20
 """Tokens that the penalties look back on: more than any answer has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.demo.conversations import CONVERSATIONS, DICE, ROLL_DICE
-from exaone4_gguf.errors import ContextOverflow, Exaone4Error, GGUFError, MessageError, RequestError
+from exaone4_gguf.errors import ContextOverflow, Exaone4Error, GGUFError, MessageError, RequestError, RuntimeFailure
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.events import Content, Finish, ToolCallBegin, collect
 from tests.checkpoints import DEMO, full_config, write_checkpoint
@@ -110,10 +111,89 @@ def test_closing_the_stream_stops_and_leaves_the_model_usable(talker: Exaone4) -
 
 
 def test_a_stream_left_in_the_middle_does_not_block_the_next(talker: Exaone4) -> None:
+    """Where its thread would wait for itself, it is told; a stream that nobody holds is closed."""
     left = talker.stream(HELLO, temperature=0)
     next(left)
+    with pytest.raises(RequestError, match="a stream of this thread is still open"):
+        talker.chat(HELLO, temperature=0)
+    assert list(left)
+    for _ in talker.stream(HELLO, temperature=0):
+        break
+    one, other = talker.stream(HELLO, max_tokens=2), talker.stream(HELLO, max_tokens=2)
+    assert isinstance(list(one)[-1], Finish)
+    assert isinstance(list(other)[-1], Finish)
+
+
+def test_a_stream_may_be_read_in_another_thread(talker: Exaone4) -> None:
+    stream = talker.stream(HELLO, ignore_eos=True, max_tokens=300)
+    reader = threading.Thread(target=lambda: list(stream))
+    reader.start()
     assert talker.chat(HELLO, temperature=0).finish_reason == "stop"
-    assert not list(left)
+    reader.join()
+
+
+def test_a_closed_model_says_so(demo_gguf: Path) -> None:
+    model = Exaone4(demo_gguf, n_ctx=256)
+    started, waiting = model.stream(HELLO), model.stream(HELLO)
+    next(started)
+    with pytest.raises(RequestError, match="still open"):
+        model.close()
+    list(started)
+    model.close()
+    model.close()
+    with pytest.raises(RuntimeFailure, match="the model is closed"):
+        model.chat(HELLO)
+    with pytest.raises(RuntimeFailure, match="the model is closed"):
+        list(waiting)
+
+
+def test_closing_stops_what_another_thread_reads(demo_gguf: Path) -> None:
+    model = Exaone4(demo_gguf, n_ctx=2048)
+    events = model.stream(HELLO, ignore_eos=True, temperature=1.0)
+    ends: list[object] = []
+    reader = threading.Thread(target=lambda: ends.extend(events))
+    reader.start()
+    while model.usage is None:
+        pass
+    model.close()
+    reader.join()
+    assert ends[-1] == Finish("cancelled")
+
+
+def test_a_model_that_is_forgotten_is_freed(demo_gguf: Path) -> None:
+    model = Exaone4(demo_gguf, n_ctx=256)
+    inner = model.model
+    del model
+    gc.collect()
+    assert inner.pointer is None
+
+
+@pytest.mark.parametrize(
+    "loading",
+    [
+        {"type_k": 99},
+        {"type_v": -1},
+        {"n_ctx": 2**32 + 5},
+        {"n_ctx": -1},
+        {"n_ctx": 1.5},
+        {"n_threads": 100_000},
+        {"n_threads": -1},
+        {"n_batch": -5},
+        {"n_gpu_layers": "all"},
+    ],
+)
+def test_what_would_end_the_process_is_refused(loading: dict[str, Any], demo_gguf: Path) -> None:
+    with pytest.raises(RequestError):
+        Exaone4(demo_gguf, **loading)
+
+
+def test_cancelling_a_prompt_tells_its_own_usage(demo_gguf: Path) -> None:
+    with Exaone4(demo_gguf, n_ctx=8192, n_batch=32) as model:
+        long = [{"role": "user", "content": "say something " * 500}]
+        threading.Timer(0.02, model.cancel).start()
+        reply = model.chat(long, temperature=0, max_tokens=5)
+        assert reply.finish_reason in ("cancelled", "length", "stop")
+        assert reply.usage.prompt_tokens == len(model.prompt(long).ids)
 
 
 def test_cancelling_from_another_thread(talker: Exaone4) -> None:
@@ -168,6 +248,22 @@ def test_a_prompt_that_does_not_fit_says_by_how_much(demo_gguf: Path) -> None:
         (HELLO, None, {"temperature": -1}, Exaone4Error, "temperature is -1"),
         (HELLO, None, {"preset": "wild"}, Exaone4Error, "no preset 'wild'"),
         (HELLO, None, {"temprature": 1}, RequestError, "no option 'temprature'"),
+        (HELLO, 5, {}, RequestError, "tools is 5"),
+        (HELLO, None, {"tool_choice": 5}, RequestError, "tool_choice is 5"),
+        (HELLO, None, {"response_format": "json"}, RequestError, "response_format is 'json'"),
+        (HELLO, None, {"stop": 5}, RequestError, "stop is 5"),
+        (HELLO, None, {"stop": [1]}, RequestError, "list of texts"),
+        (HELLO, None, {"max_tokens": "5"}, RequestError, "max_tokens is '5'"),
+        (HELLO, None, {"reasoning_budget": "x"}, RequestError, "reasoning_budget is 'x'"),
+        (HELLO, None, {"logprobs": -1}, RequestError, "logprobs is -1"),
+        (HELLO, None, {"seed": 1.5}, Exaone4Error, "seed is 1.5"),
+        (HELLO, None, {"top_k": 2.0}, Exaone4Error, "top_k is 2.0"),
+        (HELLO, None, {"preset": ["a"]}, RequestError, "preset is"),
+        (HELLO, None, {"thought_switching_words": "Wait"}, RequestError, "thought_switching_words is 'Wait'"),
+        (HELLO, None, {"thought_switching_penalty": float("nan")}, RequestError, "thought_switching_penalty is nan"),
+        (HELLO, None, {"reasoning_minimum": 30, "reasoning_budget": 3}, RequestError, "30 is above reasoning_budget 3"),
+        (HELLO, None, {"reasoning_message": "x[|endofturn|]"}, RequestError, "may begin a marker"),
+        (HELLO, None, {"ignore_eos": True, "response_format": {"type": "json_object"}}, RequestError, "ignore_eos"),
     ],
 )
 def test_a_wrong_request_is_one_line_and_the_model_stays_usable(
@@ -177,6 +273,14 @@ def test_a_wrong_request_is_one_line_and_the_model_stays_usable(
         talker.stream(messages, tools, **options)
     assert "\n" not in str(e.value)
     assert talker.chat(HELLO, temperature=0).finish_reason == "stop"
+
+
+def test_without_tools_nothing_is_a_call(talker: Exaone4) -> None:
+    """What the model writes as one, because it saw one before, stays text."""
+    conversation = CONVERSATIONS["dice"]
+    replies = [talker.chat(conversation.messages[:1], temperature=0, tool_choice=c) for c in (None, "none")]
+    replies.append(talker.chat(conversation.messages[:1], [ROLL_DICE], temperature=0, tool_choice="none"))
+    assert all(reply.tool_calls == () for reply in replies)
 
 
 def test_tool_choice_none_hides_the_tools(talker: Exaone4) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,14 +125,20 @@ def test_the_penalty_changes_what_is_said(talker: Exaone4) -> None:
 
 
 def test_thoughts_are_followed_by_their_tags(talker: Exaone4) -> None:
-    tracker = ThoughtTracker(talker.model.tokenize, thinking=False)
-    states = []
-    for token in talker.model.tokenize("a<think>bc</think>d"):
-        tracker.see(token)
-        states.append(tracker.thinking)
-    assert states[0] is False
-    assert True in states
-    assert states[-1] is False
+    """Opened by the first thing that the model writes; later the tag is text."""
+    for text, thought in (
+        ("<think>bc</think>d", True),
+        ("a<think>bc</think>d", False),
+        ("<think>a</think><think>b", False),
+    ):
+        tracker = ThoughtTracker(talker.model.tokenize, thinking=False)
+        states = []
+        for token in talker.model.tokenize(text):
+            tracker.see(token)
+            states.append(tracker.thinking)
+        assert states[0] is text.startswith("<think>")
+        assert any(states) is text.startswith("<think>")
+        assert states[-1] is False
 
 
 def test_self_consistency_takes_the_majority(talker: Exaone4) -> None:
@@ -138,3 +147,28 @@ def test_self_consistency_takes_the_majority(talker: Exaone4) -> None:
     assert votes.most_common(1)[0][1] == 3
     _, single = talker.vote(QUESTION, n=2, normalize=lambda text: text[:1], temperature=0)
     assert single == {"3": 2}
+
+
+SUBPROCESS = """
+import sys
+from exaone4_gguf import Exaone4
+model = Exaone4(sys.argv[1], n_ctx=1024)
+question = [{"role": "user", "content": "Roll D6 twice!"}]
+tool = {"type": "function", "function": {"name": "f", "parameters": {
+    "type": "object", "properties": {"s": {"type": "string"}}, "required": ["s"]}}}
+form = {"type": "json_schema", "json_schema": {"schema": {"const": "a<think>b"}}}
+text = {"type": "json_schema", "json_schema": {"schema": {"type": "string", "minLength": 50, "maxLength": 60}}}
+wild = {"temperature": 1.0, "top_k": 0}
+for seed in range(int(sys.argv[2])):
+    model.chat(question, response_format=form, temperature=2.0, seed=seed, max_tokens=60)
+    model.chat(question, [tool], tool_choice="required", seed=seed, max_tokens=150, **wild)
+    model.chat(question, response_format={"type": "json_object"}, seed=seed, max_tokens=150, **wild)
+    model.chat(question, [tool], lazy_grammar=True, reasoning_budget=5, seed=seed, max_tokens=150, **wild)
+    model.chat(question, response_format=text, reasoning_minimum=100, seed=seed, max_tokens=150, **wild)
+    model.chat(question, [tool], tool_choice="f", reasoning=True, reasoning_budget=5, seed=seed, max_tokens=150, **wild)
+"""
+
+
+def test_no_control_interferes_with_a_grammar(demo_gguf: Path) -> None:
+    """llama.cpp ends the process on a token that a grammar does not allow, so this runs in one of its own."""
+    subprocess.run([sys.executable, "-c", SUBPROCESS, str(demo_gguf), "12"], check=True, timeout=300)
