@@ -85,7 +85,7 @@ def chat(
 
     loading = {name: options.pop(name) for name in _LOADING}
     if chat_template_file:
-        loading["chat_template"] = _text_of(chat_template_file)
+        loading["chat_template"] = _template(chat_template_file)
     return chat(
         file,
         prompt,
@@ -127,6 +127,14 @@ def _schema(text: str | None, file: Path | None) -> dict[str, Any] | None:
     if not isinstance(schema, dict):
         raise click.UsageError(f"{where}: a schema is an object")
     return {"type": "json_schema", "json_schema": {"schema": schema}} if schema else {"type": "json_object"}
+
+
+def _template(file: Path) -> str:
+    """The template in a file. An empty one would be none, and the model's own would be used."""
+    template = _text_of(file)
+    if not template.strip():
+        raise click.UsageError(f"{file}: an empty chat template")
+    return template
 
 
 def _text_of(file: Path) -> str:

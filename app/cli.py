@@ -88,6 +88,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line; expected failures become one line and their exit code."""
+    _open_missing_streams()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -114,6 +115,13 @@ def _system_error(e: OSError | UnicodeError | MemoryError) -> str:
     if isinstance(e, OSError) and e.strerror:
         return f"{e.filename}: {e.strerror}" if e.filename else e.strerror
     return f"{type(e).__name__}: {e}"
+
+
+def _open_missing_streams() -> None:
+    """Where the shell closed one (>&-), the next file to be opened would take its place."""
+    sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - for as long as the program runs
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
 def _abandon_stdout() -> None:

@@ -188,8 +188,6 @@ class CallReader:
 
     def _on_key(self) -> None:
         self._key = json.loads(self._take_token().lstrip(" \t\r\n{,"))
-        if self._key in self._members:
-            self.phase = Phase.BROKEN
 
     def _on_value_begin(self) -> None:
         first = self._take_token()[-1]
@@ -209,8 +207,8 @@ class CallReader:
 
     def _name(self) -> str:
         """The name that the body gives, "" if there is none."""
-        name = json.loads(self._members.get("name", '""'))
-        return name if isinstance(name, str) else ""
+        name = self._members.get("name", "")
+        return str(json.loads(name)) if name.startswith('"') else ""
 
     def _is_tool(self) -> bool:
         name = self._name()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from typing import Any
 
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
@@ -31,7 +32,12 @@ def completion(begun: str, value: Any) -> str | None:
 
 
 def _same(written: str, wanted: str) -> bool:
-    return written == wanted or (_is_value(written) and _is_value(wanted) and json.loads(written) == json.loads(wanted))
+    return written == wanted or (_is_value(written) and _is_value(wanted) and _loaded(written) == _loaded(wanted))
+
+
+def _loaded(token: str) -> Any:
+    """The value of a token. Python refuses to read long numbers as int."""
+    return json.loads(token, parse_int=Decimal)
 
 
 def _is_value(token: str) -> bool:

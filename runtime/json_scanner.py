@@ -1,11 +1,14 @@
 """One JSON object followed through its text, in pieces of any size, each character read once.
 
-The scanner is strict (RFC 8259): it stops at the first character that no JSON object could have there. It keeps
-no text; it only knows the place it is at, and marks where the members of the outermost object begin and end.
+The scanner is strict (RFC 8259): it stops at the first character that no JSON object could have there, and at the
+end of a key that its object has already, because readers differ in which of the two counts. It keeps no text but the
+keys of the objects that are open; it knows the place it is at, and marks where the members of the outermost object
+begin and end.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from enum import Enum, auto
 
@@ -75,16 +78,20 @@ class JsonScanner:
         self.place = Place.START
         self.mark: Mark | None = None
         self._closers: list[str] = []
+        self._keys: list[set[str]] = []
+        self._key_pieces: list[str] = []
         self._is_key = False
         self._left = 0
         self._literal = ""
         self._number = ""
 
     def copy(self) -> JsonScanner:
-        """A scanner at the same place that goes its own way."""
+        """A scanner at the same place that goes its own way. It knows none of the keys, so that it costs little."""
         other = JsonScanner()
         other.__dict__.update(self.__dict__)
         other._closers = self._closers.copy()
+        other._keys = [set() for _ in self._keys]
+        other._key_pieces = []
         return other
 
     @property
@@ -163,6 +170,7 @@ class JsonScanner:
         if len(self._closers) == MAX_DEPTH:
             return _REFUSED
         self._closers.append(_CLOSERS[bracket])
+        self._keys.append(set())
         self.place = Place.FIRST_KEY if bracket == "{" else Place.FIRST_ITEM
         return 1
 
@@ -170,6 +178,7 @@ class JsonScanner:
         if self._closers[-1] != bracket:
             return _REFUSED
         self._closers.pop()
+        self._keys.pop()
         self._end_value()
         return 1
 
@@ -184,31 +193,46 @@ class JsonScanner:
 
     def _string(self, text: str, position: int) -> int:
         if plain := _PLAIN.match(text, position):
-            return plain.end() - position
+            return self._within_string(plain[0])
         if text[position] == '"':
-            self._end_string()
-            return 1
+            return self._end_string()
         if text[position] == "\\":
             self.place = Place.ESCAPE
-            return 1
+            return self._within_string("\\")
         return _REFUSED
 
-    def _end_string(self) -> None:
+    def _within_string(self, piece: str) -> int:
+        if self._is_key:
+            self._key_pieces.append(piece)
+        return len(piece)
+
+    def _end_string(self) -> int:
         if not self._is_key:
             self._end_value()
-            return
+            return 1
+        if not self._is_new_key():
+            return _REFUSED
         self.place = Place.COLON
         if len(self._closers) == 1:
             self.mark = Mark.KEY_END
+        return 1
+
+    def _is_new_key(self) -> bool:
+        """Whether the object has not had this key, however it is escaped."""
+        key = json.loads(f'"{"".join(self._key_pieces)}"')
+        is_new = key not in self._keys[-1]
+        self._keys[-1].add(key)
+        self._key_pieces = []
+        return is_new
 
     def _escape(self, text: str, position: int) -> int:
         if text[position] == "u":
             self.place, self._left = Place.UNICODE, 4
-            return 1
+            return self._within_string("u")
         if text[position] not in '"\\/bfnrt':
             return _REFUSED
         self.place = Place.STRING
-        return 1
+        return self._within_string(text[position])
 
     def _unicode(self, text: str, position: int) -> int:
         if text[position] not in _HEX:
@@ -216,7 +240,7 @@ class JsonScanner:
         self._left -= 1
         if not self._left:
             self.place = Place.STRING
-        return 1
+        return self._within_string(text[position])
 
     def _in_number(self, char: str) -> int:
         following = _NUMBER[self._number].get(_NUMBER_CLASSES.get(char, ""))

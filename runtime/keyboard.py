@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from exaone4_gguf.runtime.screen import printable
+
 readline: Any = None
 with suppress(ImportError):  # Windows has none
     readline = importlib.import_module("readline")
@@ -64,7 +66,7 @@ class Keyboard:
 
 def _typed_line(prompt: str) -> str:
     """A line from the terminal. Where stdout is none, the prompt does not get into the answers."""
-    if sys.stdout.isatty():
+    if sys.stdin and sys.stderr and sys.stdout and sys.stdout.isatty():
         return input(prompt)
     if (line := question(prompt)) is None:
         raise EOFError
@@ -72,10 +74,14 @@ def _typed_line(prompt: str) -> str:
 
 
 def question(text: str) -> str | None:
-    """Ask on stderr, and read the reply, which the history does not keep; None at the end."""
-    sys.stderr.write(text)
-    sys.stderr.flush()
-    line = sys.stdin.readline()
+    """Ask on stderr, and read the reply, which the history does not keep; None at the end.
+
+    A call that the question shows is the model's text, and must not control the terminal. A closed stream is None.
+    """
+    if sys.stderr is not None:
+        sys.stderr.write(printable(text))
+        sys.stderr.flush()
+    line = sys.stdin.readline() if sys.stdin is not None else ""
     return line.rstrip("\n") if line else None
 
 

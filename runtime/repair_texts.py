@@ -161,7 +161,7 @@ _NAME_FIRST = re.compile(r"\s*+([\w.-]++)[ \t]*+(?:[:\n]|(?=\{))\s*+")
 
 
 def name_first(value: Any, offered: Offered) -> Any:
-    """The name, then the arguments as an object, or as a plain value where a colon or a newline parts them."""
+    """The name, then the arguments as an object, or as a value that is more than words."""
     found = _NAME_FIRST.match(value.text) if isinstance(value, Unread) else None
     if not found or found[1] not in offered:
         return None
@@ -169,15 +169,7 @@ def name_first(value: Any, offered: Offered) -> Any:
     try:
         return call(found[1], read(rest, EVERYTHING))
     except UnreadableError:
-        return call(found[1], rest) if _is_plain(rest) else None
-
-
-_PLAIN = re.compile(r"[^\n{}\[\]<>=\"`]{1,200}")
-
-
-def _is_plain(text: str) -> bool:
-    """Whether a text may be a value as it is: a line without the marks of any syntax."""
-    return bool(_PLAIN.fullmatch(text))
+        return call(found[1], rest) if _is_unmistakable(rest, offered[found[1]]) else None
 
 
 def bare_name(value: Any, offered: Offered) -> Any:
@@ -193,17 +185,23 @@ def bare_value(value: Any, offered: Offered) -> Any:
     if len(offered) != 1 or not isinstance(bare, str | int | float):
         return None
     (tool,) = offered.values()
-    if len(tool.properties) != 1 or (text is not None and not _is_unmistakable(text, tool)):
+    if len(tool.properties) != 1 or not (text is None or _is_unmistakable(text, tool)):
         return None
     return call(tool.name, {next(iter(tool.properties)): bare})
 
 
+# A line without the marks of any syntax.
+_PLAIN = re.compile(r"[^\n{}\[\]<>=\"`]{1,200}")
+
+
 def _is_unmistakable(text: str, tool: Tool) -> bool:
     """Whether a text without quotes is a value of the only parameter, and not just any words."""
+    if len(tool.properties) != 1 or not _PLAIN.fullmatch(text):
+        return False
     ((name, schema),) = tool.properties.items()
     fitted = tool.fit({name: text})
-    value = fitted.arguments[name]
-    return _is_plain(text) and not fitted.problems and (not isinstance(value, str | list) or "enum" in schema)
+    is_listed = isinstance(schema, dict) and "enum" in schema
+    return not fitted.problems and (is_listed or isinstance(fitted.arguments[name], int | float))
 
 
 def several_objects(value: Any, offered: Offered) -> Any:

@@ -170,8 +170,15 @@ def _additional(checker: Checker, schema: Schema, value: Any, path: str, depth: 
 
 
 def _items(checker: Checker, schema: Schema, value: Any, path: str, depth: int) -> Iterator[str]:
-    for i, item in enumerate(value if isinstance(value, list) else ()):
+    start = len(schema.get("prefixItems", ()))
+    for i, item in enumerate(value[start:] if isinstance(value, list) else (), start):
         yield from checker.problems(schema["items"], item, f"{path}[{i}]", depth)
+
+
+def _prefix_items(checker: Checker, schema: Schema, value: Any, path: str, depth: int) -> Iterator[str]:
+    items = value if isinstance(value, list) else []
+    for i, (rule, item) in enumerate(zip(schema["prefixItems"], items, strict=False)):
+        yield from checker.problems(rule, item, f"{path}[{i}]", depth)
 
 
 def _any_of(checker: Checker, schema: Schema, value: Any, path: str, depth: int) -> Iterator[str]:
@@ -233,6 +240,7 @@ _CHECKS: dict[str, _Check] = {
     "required": _required,
     "additionalProperties": _additional,
     "items": _items,
+    "prefixItems": _prefix_items,
     "anyOf": _any_of,
     "oneOf": _one_of,
     "allOf": _all_of,

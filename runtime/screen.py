@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 from enum import Enum, auto
-from io import TextIOWrapper
+from io import StringIO, TextIOWrapper
 from typing import TextIO
 
 from rich.console import Console
@@ -49,6 +49,14 @@ def has_style(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
+class _Nowhere(StringIO):
+    """In place of a stream that was closed before the program began, which is None."""
+
+    def write(self, text: str) -> int:
+        """Forget it."""
+        return len(text)
+
+
 class _Plain:
     """Text as it comes, one newline at its end."""
 
@@ -78,7 +86,7 @@ class Screen:
     """Shows turns as they come (a ``View``), and tells the user what there is to tell."""
 
     def __init__(self, out: TextIO | None = None, err: TextIO | None = None) -> None:
-        self._out, self._err = out or sys.stdout, err or sys.stderr
+        self._out, self._err = out or sys.stdout or _Nowhere(), err or sys.stderr or _Nowhere()
         for stream in (self._out, self._err):
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="replace")  # what the terminal's encoding has not

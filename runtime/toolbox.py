@@ -104,7 +104,12 @@ def failure(reason: str) -> str:
 
 def as_call(name: str, arguments: Mapping[str, Any]) -> str:
     """A call as Python writes it, to be read by people."""
-    return f"{name}({', '.join(f'{key}={dump(value)}' for key, value in arguments.items())})"
+    return f"{name}({', '.join(f'{_as_keyword(key)}={dump(value)}' for key, value in arguments.items())})"
+
+
+def _as_keyword(key: str) -> str:
+    """The key as it is, or quoted where Python could not have it as a keyword."""
+    return key if key.isidentifier() else dump(key)
 
 
 def _run(tool: Tool, arguments: Mapping[str, Any]) -> str:

@@ -109,7 +109,8 @@ def _answer(
     message = collect(_events(model, messages, toolbox, view, options))
     if message.finish_reason == "cancelled":
         message = replace(message, tool_calls=())
-    if model.usage is not None and model.usage is not before:
+    unsaid = message.finish_reason == "cancelled" and not (model.usage and model.usage.completion_tokens)
+    if model.usage is not None and model.usage is not before and not unsaid:
         turn.usages.append(model.usage)
         turn.messages.append(Reply(message, model.usage).to_openai())
     return message

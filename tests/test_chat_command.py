@@ -158,6 +158,7 @@ def test_another_template(run: Run, tmp_path: Path) -> None:
         (("-p", "a", "-jf", "none.json"), "none.json: No such file"),
         (("-p", "a", "-j", "{}", "--tools", "broken.py"), "do not go together"),
         (("-p", "a", "--chat-template-file", "none"), "none: No such file"),
+        (("-p", "a", "--chat-template-file", "/dev/null"), "/dev/null: an empty chat template"),
         (("-p", "a", "--max-rounds", "0"), "0 is not in the range"),
         (("-p", "word " * 300, "-c", "256"), "more than the context of 256 takes"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -221,6 +222,12 @@ def help_texts() -> str:
     contexts = [group]
     contexts += [click.Context(c, info_name=name, parent=group) for name, c in cli.cli.commands.items()]
     return "\n".join(f"## {c.command_path}\n\n```\n{c.get_help()}\n```\n" for c in contexts)
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_nowhere(closed: str) -> None:
+    command = f"{sys.executable} -m exaone4_gguf demo {closed}"
+    assert subprocess.run(["/bin/sh", "-c", command], timeout=60, capture_output=True).returncode == 0
 
 
 def test_the_version_says_which_kernels_are_used(run: Run) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from exaone4_gguf.runtime import keyboard
 from exaone4_gguf.runtime.keyboard import CONTINUED, PROMPT, Keyboard, editing, history_file, question
+from exaone4_gguf.runtime.toolbox import AskFirst
+from exaone4_gguf.runtime.tools import Tool
 
 
 def read_from(*lines: str) -> tuple[str | None, list[str]]:
@@ -53,6 +55,22 @@ def test_a_question_is_on_stderr(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n\n"))
     assert [question("Well? ") for _ in range(3)] == ["y", "", None]
     assert capsys.readouterr() == ("", "Well? " * 3)
+
+
+def test_a_question_controls_no_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    refusal = AskFirst(question)(Tool("run"), {"a": "\u202eb\x9b2J", "\x1b[2J": 1})
+    assert refusal == "not run: the user refused it"
+    err = capsys.readouterr().err
+    assert "\\u202eb\\x9b2J" in err
+    assert not {"\u202e", "\x9b", "\x1b"} & set(err)
+
+
+def test_closed_streams_are_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    assert question("Well?") is None
+    assert Keyboard().read() is None
 
 
 def test_prompts_stay_out_of_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -261,6 +261,48 @@ def test_a_call_without_its_closing_tag(rest: str, expected: list[Any], content:
     assert message(text).content == content
 
 
+DUPLICATES = (
+    '"name": "note", "name": "roll_dice", "arguments": {"text": "a"}',
+    '"name": "note", "arguments": {"text": "a"}, "arguments": {"text": "b"}',
+    '"name": "note", "arguments": {"text": "a"}, "n\\u0061me": "note"',
+    '"id": 1, "id": 2, "name": "note", "arguments": {"text": "a"}',
+    '"name": "note", "arguments": {"text": "/safe", "text": "/"}',
+    '"arguments": {"text": "/safe", "text": "/"}, "name": "note"',
+    '"name": "note", "arguments": {"text": "/safe", "t\\u0065xt": "/"}',
+    '"name": "note", "arguments": {"text": "a", "other": [{"b": {"c": 1, "c": 1}}]}',
+    '"name": "note", "arguments": "{\\"text\\": \\"a\\", \\"text\\": \\"b\\"}"',
+)
+
+
+@pytest.mark.parametrize("members", DUPLICATES)
+def test_a_key_that_comes_twice_is_no_call(members: str) -> None:
+    text = f"<tool_call>{{{members}}}</tool_call>"
+    for tools in (TOOLS, None):
+        found = message(text, tools)
+        assert (found.content, found.tool_calls) == (text, ())
+        assert len(found.rejected) == 1
+
+
+def test_a_key_may_come_again_in_another_object() -> None:
+    arguments = '{"text": "a", "b": {"text": 1}, "c": [{"text": 1}, {"text": 2}], "name": 1, "</tool_call>": {}}'
+    assert calls(call("note", arguments)) == [("note", json.loads(arguments), None)]
+
+
+@pytest.mark.parametrize("name", ["1" * 5000, "-1", "1e999", "null", "[1]", '{"a": 1}'])
+@pytest.mark.parametrize("tools", [TOOLS, None])
+def test_a_name_that_is_no_text_is_content(name: str, tools: Sequence[Any] | None) -> None:
+    text = f'<tool_call>{{"name": {name}, "arguments": {{}}}}</tool_call>'
+    found = collect(events_of([text], tools))
+    assert (found.content, found.tool_calls) == (text, ())
+
+
+def test_long_numbers_in_arguments_raise_nothing() -> None:
+    for end in ("}}", "}", ', "text": "a"}, oops}'):
+        text = f'<tool_call>{{"name": "note", "arguments": {{"n": {"1" * 5000}{end}</tool_call>'
+        for tools in (TOOLS, None):
+            assert raw(events_of([text], tools)) == text
+
+
 def test_a_forgotten_quote_does_not_swallow_the_next_call() -> None:
     wrong = '<tool_call>{"name": "note", "arguments": {"text": "a}}</tool_call>'
     for separator in ("", "\n", " then "):
@@ -465,9 +507,15 @@ def test_the_scanner_refuses_what_json_refuses(text: str) -> None:
 
 def _is_object(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), dict)
+        return isinstance(json.loads(text, object_pairs_hook=_without_duplicates), dict)
     except ValueError:
         return False
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key twice")
+    return found
 
 
 # ---- time
@@ -481,6 +529,7 @@ LONG = {
     "tags in a string": call("note", '{"text": "' + "</tool_call>" * (SIZE // 12) + '"}'),
     "blanks": "x" + "\n" * SIZE + "y",
     "blanks in a call": call("note", '{"text": "a",' + " " * SIZE + '"tags": []}'),
+    "tags in keys": call("note", "{" + ", ".join(f'"</tool_call>{i}": {i}' for i in range(SIZE // 25)) + "}"),
     "a name": '<tool_call>{"name": "' + "a" * SIZE,
     "angles": "<" * SIZE,
     "openings": "<tool_call>" * (SIZE // 11),

@@ -60,7 +60,9 @@ REPAIRED: list[tuple[str, str, list[tuple[str, Any]]]] = [
     ("name_first", 'roll_dice\n{"sides": 6}', SIX),
     ("name_first", 'roll_dice{"sides": "6"}', SIX),
     ("name_first", "note: {'text': 'a', 'done': False,}", [("note", {"text": "a", "done": False})]),
-    ("name_first+bare_argument", "search\n서울", SEOUL),
+    ("name_first", 'search: {"query": "서울"}', SEOUL),
+    ("name_first+bare_argument", 'search\n"서울"', SEOUL),
+    ("name_first+bare_argument", "roll_dice: 6", SIX),
     ("bare_name", "get_time", [("get_time", {})]),
     ("bare_name", '"get_time"', [("get_time", {})]),
     ("python_literals", "{'name': 'note', 'arguments': {'text': 'a \"b\" it\\'s', 'done': True}}", []),
@@ -195,6 +197,21 @@ def test_words_are_not_a_call_of_the_only_tool(body: str) -> None:
     assert called(body, (SEARCH,)) == []
 
 
+DELETE = tool("delete", ("paths",), paths={"type": "array", "items": TEXT})
+MAYBE = tool("maybe", n={"type": ["integer", "null"]})
+ANYTHING = tool("anything", it=True)
+PROSE = ("I am not sure, ask first", "no", "none", "never delete anything please", "서울")
+
+
+@pytest.mark.parametrize("offered", [DELETE, SEARCH, MAYBE, ANYTHING, ROLL, NOTE])
+@pytest.mark.parametrize("words", PROSE)
+def test_words_behind_a_name_are_not_its_argument(offered: Tool, words: str) -> None:
+    for tools in ((offered,), (offered, CHOICE)):
+        for body in (f"{offered.name}: {words}", f"{offered.name}\n{words}", words):
+            assert called(body, tools) == []
+    assert called("set_mode: fast", (offered, CHOICE)) == [("set_mode", {"mode": "fast"})]
+
+
 def test_one_bad_call_spoils_no_other() -> None:
     good = '{"name": "roll_dice", "arguments": {"sides": 6}}'
     for body, _ in NOT_REPAIRED:
@@ -289,3 +306,8 @@ def test_a_beginning_is_completed(value: Any, data: st.DataObject) -> None:
 )
 def test_another_value_is_no_completion(begun: str, value: Any) -> None:
     assert completion(begun, value) is None
+
+
+def test_a_long_number_raises_nothing() -> None:
+    assert completion("[" + "1" * 5000 + ", ", [1, 2]) is None
+    assert completion("[1.0, ", [1, 2]) == "2]"

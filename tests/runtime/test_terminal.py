@@ -384,6 +384,17 @@ def test_a_closed_stdin(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert chat(demo_gguf, "Hello!", options=GREEDY, loading=SMALL, tools=tmp_path / "dice.py") == 0
 
 
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_closed_stream_is_nowhere(
+    closed: str, demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, closed, None)
+    assert chat(demo_gguf, "Hello!", options=GREEDY, loading=SMALL) == 0
+    shown = capsys.readouterr()
+    assert bool(shown.out) == (closed == "stderr")
+    assert bool(shown.err) == (closed == "stdout")
+
+
 def test_too_many_rounds(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "dice.py").write_text(DICE)
     forced: Any = {"preset": "greedy", "tool_choice": "required"}

@@ -155,6 +155,10 @@ def test_calls_are_written_as_python_writes_them() -> None:
     assert as_call("f", {"a": "둘", "b": [1]}) == 'f(a="둘", b=[1])'
 
 
+def test_a_key_that_is_no_keyword_is_quoted() -> None:
+    assert as_call("f", {"a=1)\n$ ": 2}) == 'f("a=1)\\n$ "=2)'
+
+
 def names(tools: tuple[Tool, ...]) -> list[str]:
     return [tool.name for tool in tools]
 
