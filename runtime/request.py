@@ -46,7 +46,7 @@ class ChatOptions(TypedDict, total=False):
     thought_switching_penalty: float | None
     thought_switching_words: Sequence[str]
     thought_switching_span: int
-    tool_choice: ToolChoice
+    tool_choice: ToolChoice | None
     parallel_tool_calls: bool
     lazy_grammar: bool
     response_format: Mapping[str, Any] | None
