@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
-ROOMS := app converter quant runtime
+ROOMS := app converter quant runtime proof edge
 FILES := $(shell find $(ROOMS) -name '*.py' | sort)
 KERNEL := $(wildcard quant/*.cpp quant/*.hpp)
 
@@ -38,7 +38,7 @@ lint: .venv/dev
 
 .venv/dev: .venv/files $(KERNEL) pyproject.toml setup.py constraints.txt
 	@echo "Installing; llama-cpp-python is built from source the first time, which takes some minutes."
-	$(PIP) --config-settings editable_mode=strict -e '.[dev,hub,reference]'
+	$(PIP) --config-settings editable_mode=strict -e '.[bundle,dev,hub,plot,reference,server]'
 	@touch $@ .venv/runtime
 
 .FORCE:

@@ -5,15 +5,19 @@ The kernel is optional: where no compiler is at hand, ggml's own quantizers are 
 
 from setuptools import Extension, setup
 
-ROOMS = ("converter", "quant", "runtime")
+ROOMS = ("converter", "quant", "runtime", "runtime.server", "proof", "edge")
 
 # No operation is fused or reordered: the blocks are to be ggml's to the bit.
 EXACT = ["-O3", "-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", "-Wno-subobject-linkage"]
 
 setup(
     packages=["exaone4_gguf", "exaone4_gguf.demo", *(f"exaone4_gguf.{room}" for room in ROOMS)],
-    package_dir={"exaone4_gguf": "app"} | {f"exaone4_gguf.{room}": room for room in ROOMS},
-    package_data={"exaone4_gguf": ["py.typed"], "exaone4_gguf.demo": ["checkpoint/*"]},
+    package_dir={"exaone4_gguf": "app"} | {f"exaone4_gguf.{room}": room.replace(".", "/") for room in ROOMS},
+    package_data={
+        "exaone4_gguf": ["py.typed"],
+        "exaone4_gguf.demo": ["checkpoint/*"],
+        "exaone4_gguf.runtime.server": ["page/*"],
+    },
     ext_modules=[
         Extension(
             "exaone4_gguf.quant._kernel",

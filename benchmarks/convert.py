@@ -5,21 +5,18 @@
 The stock way to a quantized file is llama.cpp's convert_hf_to_gguf.py (it is in llama-cpp-python's source distribution)
 and then its quantizer, ``llama_model_quantize`` of the installed llama-cpp-python, with all processors. Files lie in
 ``--out``: on a RAM disk the disk is out of the comparison. The ways take turns; medians and ratios are printed.
+"Processors" is what ours uses of them, start-up aside.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import resource
-import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from benchmarks.measure import Took, commands_in_turns, save_plot, timed
 from exaone4_gguf.quant.recipes import FILE_TYPES
 
 OUTTYPES = ("BF16", "Q8_0", "Q4_0", "Q4_K_M", "Q5_K_M", "Q6_K")
@@ -34,53 +31,27 @@ sys.exit(llama_cpp.llama_model_quantize(sys.argv[1].encode(), sys.argv[2].encode
 """
 
 
-@dataclass(frozen=True)
-class Took:
-    """Seconds of the clock and of the processors."""
-
-    seconds: float
-    processor: float
-
-
-def timed(*command: object) -> Took:
-    """Run a command to its end, its output dropped.
-
-    Raises:
-        subprocess.CalledProcessError: it failed.
-    """
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    after, took = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
-    return Took(took, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-
-
-def ours(model_dir: Path, out: Path, outtype: str) -> Took:
+def ours(model_dir: Path, out: Path, outtype: str, *options: str) -> Took:
     """One pass."""
-    command = (sys.executable, "-m", "exaone4_gguf", "convert", model_dir, out / "ours.gguf", "--force")
-    return timed(*command, "--outtype", outtype)
+    target = out / "ours.gguf"
+    target.unlink(missing_ok=True)
+    return timed(sys.executable, "-m", "exaone4_gguf", "convert", model_dir, target, "--outtype", outtype, *options)
 
 
 def stock(model_dir: Path, out: Path, outtype: str, script: Path) -> Took:
     """The stock converter, and its quantizer where it takes two steps."""
     target = out / "stock.gguf"
+    target.unlink(missing_ok=True)
     if outtype in DIRECT:
-        return timed(sys.executable, script, model_dir, "--outfile", target, "--outtype", DIRECT[outtype])
-    lossless = out / "stock-lossless.gguf"
-    first = timed(sys.executable, script, model_dir, "--outfile", lossless)
-    number = FILE_TYPES[outtype].ftype
-    second = timed(sys.executable, "-c", _QUANTIZE, lossless, target, number, os.cpu_count())
-    lossless.unlink()
-    return Took(first.seconds + second.seconds, first.processor + second.processor)
-
-
-def compared(runs: int, a: Callable[[], Took], b: Callable[[], Took]) -> tuple[Took, Took]:
-    """The medians of both, which take turns."""
-    pairs = [(a(), b()) for _ in range(runs)]
-    medians = [
-        Took(statistics.median(t.seconds for t in side), statistics.median(t.processor for t in side))
-        for side in zip(*pairs, strict=True)
-    ]
-    return medians[0], medians[1]
+        took = timed(sys.executable, script, model_dir, "--outfile", target, "--outtype", DIRECT[outtype])
+    else:
+        lossless = out / "stock-lossless.gguf"
+        took = timed(sys.executable, script, model_dir, "--outfile", lossless)
+        number = FILE_TYPES[outtype].ftype
+        took += timed(sys.executable, "-c", _QUANTIZE, lossless, target, number, os.cpu_count())
+        lossless.unlink()
+    target.unlink()
+    return took
 
 
 def main() -> None:
@@ -91,18 +62,24 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("/dev/shm"))
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--outtype", choices=OUTTYPES, action="append")
+    parser.add_argument("--plot", type=Path, help="save a picture (SVG, PNG); needs matplotlib")
     options = parser.parse_args()
+    rows = {}
     print(f"{'':8}{'stock':>9}{'ours':>9}{'ratio':>8}{'processors':>12}")
     for outtype in options.outtype or OUTTYPES:
-        a, b = compared(
+        a, b, start = commands_in_turns(
             options.runs,
-            lambda outtype=outtype: stock(options.model_dir, options.out, outtype, options.stock),  # type: ignore[misc]
-            lambda outtype=outtype: ours(options.model_dir, options.out, outtype),  # type: ignore[misc]
+            partial(stock, options.model_dir, options.out, outtype, options.stock),
+            partial(ours, options.model_dir, options.out, outtype),
+            partial(ours, options.model_dir, options.out, outtype, "--dry-run"),
         )
-        usage = f"{100 * b.processor / b.seconds:.0f}%"
-        print(f"{outtype:8}{a.seconds:8.1f}s{b.seconds:8.1f}s{a.seconds / b.seconds:8.1f}{usage:>12}", flush=True)
-    for name in ("ours.gguf", "stock.gguf"):
-        (options.out / name).unlink(missing_ok=True)
+        work = b - start
+        columns = f"{a.seconds:8.1f}s{b.seconds:8.2f}s{a.seconds / b.seconds:8.1f}"
+        print(f"{outtype:8}{columns}{100 * work.processor / work.seconds:11.0f}%", flush=True)
+        rows[outtype] = {"stock tools": a.seconds, "exaone4-gguf": b.seconds}
+    (options.out / "ours.gguf").unlink(missing_ok=True)
+    if options.plot:
+        save_plot(options.plot, f"{options.model_dir.name} to GGUF", rows, "seconds")
 
 
 if __name__ == "__main__":

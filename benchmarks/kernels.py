@@ -1,55 +1,49 @@
 """The kernels alone, on one core, against ``ggml_quantize_chunk``.
 
-python -m benchmarks.kernels [--runs 5]
+python -m benchmarks.kernels [--runs 5] [--plot kernels.svg]
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
+from benchmarks.measure import in_turns, save_plot, seconds
 from exaone4_gguf.quant import kernels, native
 from exaone4_gguf.quant.types import TYPES
 
 _SHAPE = (512, 2048)  # rows and columns: a megaweight
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Of one call."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
-def rates(name: str, level: str, rows: kernels.Floats, runs: int) -> tuple[float, float]:
-    """Weights per second of ours and of ggml's, the medians of calls that take turns."""
+def rates(name: str, rows: kernels.Floats, runs: int) -> dict[str, float]:
+    """Million weights per second by instruction set, the last of which is ggml's own code."""
     target, source = TYPES[name], rows.view(np.uint8)
     blocks = np.empty((len(rows), target.row_bytes(rows.shape[1])), np.uint8)
-    pairs = [
-        (
-            seconds(lambda: native.encode(source, TYPES["F32"], target, blocks, level)),
-            seconds(lambda: kernels.quantize(rows, target)),
-        )
-        for _ in range(runs)
+    works: list[Callable[[], object]] = [
+        partial(native.encode, source, TYPES["F32"], target, blocks, level) for level in native.instructions()[:-1]
     ]
-    ours, theirs = (rows.size / statistics.median(side) for side in zip(*pairs, strict=True))
-    return ours, theirs
+    works.append(partial(kernels.quantize, rows, target))
+    took = in_turns(runs, *(partial(seconds, work) for work in works))
+    return {level: rows.size / t / 1e6 for level, t in zip(native.instructions(), took, strict=True)}
 
 
 def main() -> None:
     """Measure each type on each instruction set."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
+    parser.add_argument("--plot", type=Path, help="save a picture (SVG, PNG); needs matplotlib")
+    options = parser.parse_args()
     rows = (np.random.default_rng(0).standard_normal(_SHAPE) * 0.02).astype(np.float32)
-    for name in native.TYPES:
-        for level in native.instructions()[:-1]:
-            ours, theirs = (rate / 1e6 for rate in rates(name, level, rows, runs))
-            print(f"{name:6}{level:10}{ours:7.0f} M weights/s, ggml {theirs:5.0f}, ratio {ours / theirs:5.1f}")
+    found = {name: rates(name, rows, options.runs) for name in native.TYPES}
+    for name, by_level in found.items():
+        for level, rate in by_level.items():
+            print(f"{name:6}{level:10}{rate:7.0f} M weights/s, {rate / by_level[native.GGML]:5.1f} times ggml")
+    if options.plot:
+        save_plot(options.plot, "Quantization, one core", found, "million weights per second")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Will it fit, bundles for boards, and more than one machine."""

@@ -1,0 +1,1 @@
+"""A GGUF against its checkpoint: the streamed reference, verify, the importance matrix."""

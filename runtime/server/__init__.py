@@ -1,0 +1,1 @@
+"""The runtime's events over the OpenAI protocol, and a page to chat on."""
