@@ -150,6 +150,11 @@ def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
         click.option("--token-embedding-type", metavar="TYPE", help="Type of the token embedding."),
         click.option("--output-tensor-type", metavar="TYPE", help="Type of the output tensor."),
+        click.option(
+            "--imatrix",
+            metavar="FILE",
+            help="Importance matrix, as llama-imatrix or the imatrix command writes it; it makes small types better.",
+        ),
         click.option("--pure", is_flag=True, help="One type for all tensors, without the recipe's exceptions."),
         click.option(
             "--split-max-size",
@@ -178,7 +183,7 @@ def convert(model_dir: str, out: Path, outtype: str, **options: Any) -> None:
     MODEL_DIR is a Hugging Face folder, or the id of a repository on the Hugging Face Hub. OUT may be a folder,
     in which the file is named after the model and its type. The types, best first:
 
-    F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q4_K_M, Q4_K_S, Q4_0
+    F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q4_K_M, Q4_K_S, IQ4_NL, Q4_0, IQ4_XS, Q3_K_M, Q2_K
     """
     from exaone4_gguf.converter.convert import convert
 
@@ -267,6 +272,8 @@ def _report(result: Result) -> None:
 
     if result.written:
         click.echo(describe(result), err=True)
+        if lacking := result.without_importance:
+            click.echo(f"the importance matrix has nothing of {len(lacking)} layers, {lacking[0]} first", err=True)
         for path in result.paths:
             click.echo(path)
     else:

@@ -7,6 +7,7 @@
     ├── GGUFError                a GGUF file that cannot be read, or is not EXAONE 4
     ├── TensorError              a value that cannot be stored: NaN, infinite, too large for its type
     ├── QuantizeError            a type that is unknown or does not apply
+    │   └── ImatrixError         an importance matrix that cannot be read, or is of another model
     ├── OutputError              the target: it exists, its folder is missing, the disk is full
     ├── RuntimeFailure           llama.cpp cannot be loaded, or refuses what it was given
     │   └── ContextOverflow      the prompt is longer than the context
@@ -57,6 +58,10 @@ class TensorError(Exaone4Error):
 
 class QuantizeError(Exaone4Error):
     """A quantization type is unknown, or cannot be applied here."""
+
+
+class ImatrixError(QuantizeError):
+    """An importance matrix cannot be read, or does not belong to the model."""
 
 
 class OutputError(Exaone4Error):

@@ -13,14 +13,18 @@ from exaone4_gguf.converter import pipeline
 from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
 from exaone4_gguf.converter.gguf_values import Metadata
 from exaone4_gguf.converter.hub import model_folder
-from exaone4_gguf.converter.metadata import file_type_keys
+from exaone4_gguf.converter.metadata import file_type_keys, imatrix_keys
 from exaone4_gguf.converter.model import Model, from_checkpoint, from_gguf
 from exaone4_gguf.converter.output import Output, check_target
 from exaone4_gguf.converter.plan import Plan, make_plan
 from exaone4_gguf.converter.source import SourceTensor
-from exaone4_gguf.errors import OutputError, QuantizeError
+from exaone4_gguf.errors import ImatrixError, OutputError, QuantizeError
+from exaone4_gguf.quant.imatrix import ImportanceMatrix, read_imatrix
+from exaone4_gguf.quant.kernels import Floats
 from exaone4_gguf.quant.recipes import FILE_TYPES, FileType, Overrides, TensorShape, assign_types, file_type
 from exaone4_gguf.quant.types import TensorType
+
+_EMBEDDING = "token_embd.weight"
 
 AUTO = "auto"
 """The outtype that keeps each matrix in the type it has in the checkpoint."""
@@ -49,11 +53,15 @@ class WriteOptions(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Result:
-    """What was written, or would be: ``plan`` has the files and the tensors with their types."""
+    """What was written, or would be: ``plan`` has the files and the tensors with their types.
+
+    ``without_importance`` are the names of the layers' tensors that the importance matrix has nothing of.
+    """
 
     plan: Plan
     file_type: FileType
     written: bool
+    without_importance: tuple[str, ...] = ()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -67,6 +75,7 @@ def convert(
     outtype: str = AUTO,
     *,
     overrides: Overrides | None = None,
+    imatrix: ImportanceMatrix | str | Path | None = None,
     allow_wrong_in_llama_cpp: bool = False,
     **options: Unpack[WriteOptions],
 ) -> Result:
@@ -77,6 +86,7 @@ def convert(
         outfile: the target, or a folder, in which the name is chosen.
         outtype: a file type (see ``quant.recipes.FILE_TYPES``), or "auto" for the checkpoint's own dtype.
         overrides: types of single tensors, as llama-quantize's options of the same names.
+        imatrix: an importance matrix, or its file, as llama-imatrix or ``exaone4-gguf imatrix`` wrote it.
         allow_wrong_in_llama_cpp: write files that llama.cpp would load and compute wrong.
         options: how to write, see ``WriteOptions``.
 
@@ -86,8 +96,9 @@ def convert(
     wanted = None if outtype.lower() == AUTO else file_type(outtype)
     model = from_checkpoint(model_folder(model_dir), strict=not allow_wrong_in_llama_cpp)
     target = wanted or _own_file_type(model.tensors)
-    types = _assigned(model, target, overrides) if wanted or overrides else model.types
-    return _write(model, types, target, Path(outfile), **options)
+    matrix = _matrix(model, imatrix)
+    types = _assigned(model, target, overrides, matrix) if wanted or overrides else model.types
+    return _write(model, types, target, Path(outfile), matrix, **options)
 
 
 def quantize(
@@ -96,6 +107,7 @@ def quantize(
     outtype: str,
     *,
     overrides: Overrides | None = None,
+    imatrix: ImportanceMatrix | str | Path | None = None,
     allow_requantize: bool = False,
     allow_wrong_in_llama_cpp: bool = False,
     **options: Unpack[WriteOptions],
@@ -113,10 +125,11 @@ def quantize(
     target = file_type(outtype)
     gguf = read_gguf(Path(infile))
     model = from_gguf(gguf, strict=not allow_wrong_in_llama_cpp)
-    types = _assigned(model, target, overrides)
+    matrix = _matrix(model, imatrix)
+    types = _assigned(model, target, overrides, matrix)
     if not allow_requantize:
         _refuse_requantizing(gguf, model, types)
-    return _write(model, types, target, Path(outfile), **options)
+    return _write(model, types, target, Path(outfile), matrix, **options)
 
 
 def _own_file_type(tensors: Sequence[SourceTensor]) -> FileType:
@@ -127,10 +140,44 @@ def _own_file_type(tensors: Sequence[SourceTensor]) -> FileType:
     return FILE_TYPES[weights.most_common(1)[0][0]]
 
 
-def _assigned(model: Model, target: FileType, overrides: Overrides | None) -> list[TensorType]:
+def _assigned(
+    model: Model, target: FileType, overrides: Overrides | None, matrix: ImportanceMatrix | None
+) -> list[TensorType]:
     typed = zip(model.tensors, model.types, strict=True)
     shapes = [TensorShape(t.name, t.shape, type) for t, type in typed]
-    return list(assign_types(shapes, target, model.n_layers, overrides or Overrides()))
+    chosen, has = overrides or Overrides(), matrix is not None
+    return list(assign_types(shapes, target, model.n_layers, chosen, gqa=model.gqa, has_imatrix=has))
+
+
+def _matrix(model: Model, given: ImportanceMatrix | str | Path | None) -> ImportanceMatrix | None:
+    """The importance matrix, which must be of this model."""
+    if given is None:
+        return None
+    matrix = given if isinstance(given, ImportanceMatrix) else read_imatrix(given)
+    shapes = {t.name: t.shape for t in model.tensors}
+    if not matrix.entries.keys() & shapes.keys():
+        raise ImatrixError(f"{matrix.path}: none of its {len(matrix.entries)} entries is of a tensor of this model")
+    for name, entry in matrix.entries.items():
+        if name in shapes and name != _EMBEDDING and len(entry.sums) != shapes[name][-1]:
+            raise ImatrixError(
+                f"{matrix.path}: {name} has {len(entry.sums)} values for rows of {shapes[name][-1]}; "
+                "it is of another model"
+            )
+    return matrix
+
+
+def _importances(model: Model, matrix: ImportanceMatrix) -> dict[str, Floats]:
+    """By tensor; llama.cpp leaves out a token embedding's of another size without a word, and so do we."""
+    fitting = (t for t in model.tensors if t.name in matrix.entries)
+    found = {t.name: matrix.entries[t.name].importance for t in fitting}
+    return {t.name: found[t.name] for t in model.tensors if t.name in found and len(found[t.name]) == t.shape[-1]}
+
+
+def _without_importance(plan: Plan, matrix: ImportanceMatrix | None) -> tuple[str, ...]:
+    if matrix is None:
+        return ()
+    linear = (t for t in plan.tensors if t.name.startswith("blk.") and len(t.source.shape) > 1)
+    return tuple(t.name for t in linear if t.importance is None)
 
 
 def _refuse_requantizing(gguf: GGUFFile, model: Model, types: Sequence[TensorType]) -> None:
@@ -147,6 +194,7 @@ def _write(
     types: Sequence[TensorType],
     file_type: FileType,
     outfile: Path,
+    matrix: ImportanceMatrix | None,
     *,
     split_max_size: int = 0,
     threads: int | None = None,
@@ -156,16 +204,23 @@ def _write(
 ) -> Result:
     if split_max_size < 0:
         raise OutputError(f"split_max_size is {split_max_size}; it must be a number of bytes, or 0")
-    metadata = model.metadata | file_type_keys(file_type.ftype)
+    metadata = _with_keys(model.metadata, file_type_keys(file_type.ftype) | (imatrix_keys(matrix) if matrix else {}))
     target = _target(outfile, metadata, file_type)
-    plan = make_plan(target, metadata, model.tensors, types, split_max_size)
+    importances = _importances(model, matrix) if matrix else {}
+    plan = make_plan(target, metadata, model.tensors, types, split_max_size, importances)
+    without = _without_importance(plan, matrix)
     if dry_run:
-        return Result(plan, file_type, written=False)
+        return Result(plan, file_type, False, without)
     check_target(target, plan, model.inputs, force=force)
     with show_progress(plan) as progress, Output(target, plan, force=force) as output:
         pipeline.run(plan, output, max(1, threads or pipeline.default_threads()), progress)
         output.commit()
-    return Result(plan, file_type, written=True)
+    return Result(plan, file_type, True, without)
+
+
+def _with_keys(metadata: Metadata, keys: Metadata) -> Metadata:
+    """The keys at the end, as llama.cpp sets them, also those that were there before."""
+    return {key: value for key, value in metadata.items() if key not in keys} | keys
 
 
 def _target(outfile: Path, metadata: Metadata, file_type: FileType) -> Path:

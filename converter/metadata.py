@@ -13,6 +13,7 @@ from exaone4_gguf.converter.gguf_file import ARCHITECTURE
 from exaone4_gguf.converter.gguf_values import Metadata, Value, ValueType, array, boolean, f32, string, strings, u32
 from exaone4_gguf.converter.tokenizer import Tokenizer
 from exaone4_gguf.errors import ConfigError
+from exaone4_gguf.quant.imatrix import ImportanceMatrix
 
 if TYPE_CHECKING:
     from gguf.metadata import Metadata as HubMetadata
@@ -57,6 +58,21 @@ def file_type_keys(ftype: int) -> Metadata:
         "general.quantization_version": u32(QUANTIZATION_VERSION),
         "general.file_type": u32(ftype),
     }
+
+
+def imatrix_keys(matrix: ImportanceMatrix) -> Metadata:
+    """What llama-quantize says of the importance matrix, in its order; it has room for 127 bytes of a name."""
+    keys = {"quantize.imatrix.file": string(_cut(matrix.path))}
+    if matrix.datasets:
+        keys["quantize.imatrix.dataset"] = string(_cut(matrix.datasets[0]))
+    keys["quantize.imatrix.entries_count"] = u32(len(matrix.entries))
+    if matrix.chunk_count > 0:
+        keys["quantize.imatrix.chunks_count"] = u32(matrix.chunk_count)
+    return keys
+
+
+def _cut(name: str) -> str:
+    return name.encode("utf-8", errors="replace")[:127].decode("utf-8", errors="ignore")
 
 
 def _general(model_dir: Path, n_params: int) -> Iterator[tuple[str, Any]]:

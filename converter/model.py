@@ -35,6 +35,8 @@ class Model:
     n_layers: int
     sliding_window: int | None
     sliding_layers: tuple[bool, ...]
+    gqa: int
+    """Query heads for each key head; 0 where the file does not say."""
     inputs: tuple[Path, ...]
     """The files that it is read from, which no output may replace."""
 
@@ -67,7 +69,8 @@ def from_checkpoint(folder: Path, *, strict: bool = True) -> Model:
     types = [TYPES["F32"] if len(t.shape) < 2 else t.type for t in tensors]  # llama.cpp wants its norms so
     inputs = tuple(path for path in folder.iterdir() if path.suffix != ".gguf")
     window, sliding = config.sliding_window, config.sliding_layers
-    return Model(metadata, tensors, types, config.num_hidden_layers, window, sliding, inputs)
+    gqa = config.num_attention_heads // config.num_key_value_heads
+    return Model(metadata, tensors, types, config.num_hidden_layers, window, sliding, gqa, inputs)
 
 
 def from_gguf(gguf: GGUFFile, *, strict: bool = True) -> Model:
@@ -85,7 +88,7 @@ def from_gguf(gguf: GGUFFile, *, strict: bool = True) -> Model:
     window = gguf.get("%s.attention.sliding_window")
     _check_complete(gguf, n_layers)
     sliding = _sliding_layers(gguf, n_layers, window)
-    model = Model(metadata, tensors, [t.type for t in tensors], n_layers, window, sliding, gguf.parts)
+    model = Model(metadata, tensors, [t.type for t in tensors], n_layers, window, sliding, _gqa(gguf), gguf.parts)
     try:
         if strict:
             model.check_llama_cpp_runs_it()
@@ -100,6 +103,13 @@ def _check_complete(gguf: GGUFFile, n_layers: int) -> None:
     expected += [f"blk.{layer}.{name}" for layer in range(n_layers) for _, name, _ in BLOCK_TENSORS]
     if missing := [name for name in expected if name not in gguf.tensors]:
         raise GGUFError(f"{gguf.path}: tensor {missing[0]} is missing ({len(missing)} in all)")
+
+
+def _gqa(gguf: GGUFFile) -> int:
+    """As llama.cpp reads it: of the first layer, where there is one number for each."""
+    heads, kv_heads = (gguf.get(f"%s.attention.{key}") for key in ("head_count", "head_count_kv"))
+    first = [n[0] if isinstance(n, list) and n else n for n in (heads, heads if kv_heads is None else kv_heads)]
+    return first[0] // first[1] if all(isinstance(n, int) and n > 0 for n in first) else 0
 
 
 def _sliding_layers(gguf: GGUFFile, n_layers: int, window: Any) -> tuple[bool, ...]:

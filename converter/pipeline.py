@@ -102,7 +102,7 @@ def convert_rows(slab: Slab) -> Bytes:
         raise TensorError(_where_not_finite(slab, rows))
     if source.type == type:
         return rows
-    blocks = kernels.convert(rows, source.type, type)
+    blocks = kernels.convert(rows, source.type, type, slab.tensor.importance)
     if not kernels.all_finite(blocks, type):
         raise TensorError(_too_large(slab, kernels.dequantize(rows, source.type)))
     return blocks

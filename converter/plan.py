@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exaone4_gguf.converter.gguf_file import ALIGNMENT, ALIGNMENT_KEY, MAGIC, SPLIT_KEYS, VERSION, split_name
 from exaone4_gguf.converter.gguf_values import Metadata, Value, ValueType, pack, pack_string
 from exaone4_gguf.converter.names import file_order
 from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.quant.kernels import Floats
 from exaone4_gguf.quant.types import TensorType
 
 
 @dataclass(frozen=True)
 class PlannedTensor:
-    """A tensor of the file: where it comes from, what it becomes, and its offset within the file in bytes."""
+    """A tensor of the file: where it comes from, what it becomes, and its offset within the file in bytes.
+
+    ``importance`` is of each column, of shape (columns,); None where the importance matrix has nothing of it.
+    """
 
     source: SourceTensor
     type: TensorType
     offset: int
+    importance: Floats | None = None
 
     @property
     def name(self) -> str:
@@ -81,15 +86,19 @@ def make_plan(
     tensors: Sequence[SourceTensor],
     types: Sequence[TensorType],
     split_max_size: int = 0,
+    importances: Mapping[str, Floats] | None = None,
 ) -> Plan:
     """Lay out the file, or the parts of it.
 
     Args:
         tensors: in file order, with ``types`` beside them.
         split_max_size: the most bytes of tensors in a part; 0 for one file.
+        importances: by tensor name, one for each column.
     """
     alignment = metadata[ALIGNMENT_KEY].data if ALIGNMENT_KEY in metadata else ALIGNMENT
-    parts = _parts(list(zip(tensors, types, strict=True)), split_max_size)
+    known = importances or {}
+    planned = [PlannedTensor(t, type, 0, known.get(t.name)) for t, type in zip(tensors, types, strict=True)]
+    parts = _parts(planned, split_max_size)
     if len(parts) == 1:
         return Plan((_plan_file(target, metadata, parts[0], alignment),))
     files = []
@@ -100,20 +109,16 @@ def make_plan(
     return Plan(tuple(files))
 
 
-_Typed = tuple[SourceTensor, TensorType]
-
-
-def _parts(typed: list[_Typed], most: int) -> list[list[_Typed]]:
+def _parts(tensors: list[PlannedTensor], most: int) -> list[list[PlannedTensor]]:
     """Fill one part after the other; a tensor larger than a part has one of its own."""
-    parts: list[list[_Typed]] = [[]]
+    parts: list[list[PlannedTensor]] = [[]]
     size = 0
-    for source, type in typed:
-        n = PlannedTensor(source, type, 0).n_bytes
-        if most and parts[-1] and size + n > most:
+    for tensor in tensors:
+        if most and parts[-1] and size + tensor.n_bytes > most:
             parts.append([])
             size = 0
-        parts[-1].append((source, type))
-        size += n
+        parts[-1].append(tensor)
+        size += tensor.n_bytes
     return parts
 
 
@@ -126,18 +131,16 @@ def _split_values(i: int, parts: int, tensors: int) -> tuple[Value, Value, Value
     )
 
 
-def _plan_file(path: Path, metadata: Metadata, typed: list[_Typed], alignment: int) -> PlannedFile:
-    infos, relative, at = [], [], 0
-    for source, type in typed:
-        planned = PlannedTensor(source, type, at)
-        relative.append(planned)
-        infos.append(_tensor_info(planned))
-        at = _aligned(at + planned.n_bytes, alignment)
-    counts = len(typed).to_bytes(8, "little") + len(metadata).to_bytes(8, "little")
+def _plan_file(path: Path, metadata: Metadata, planned: list[PlannedTensor], alignment: int) -> PlannedFile:
+    relative, at = [], 0
+    for tensor in planned:
+        relative.append(replace(tensor, offset=at))
+        at = _aligned(at + tensor.n_bytes, alignment)
+    counts = len(planned).to_bytes(8, "little") + len(metadata).to_bytes(8, "little")
     values = b"".join(pack_string(key) + pack(value) for key, value in metadata.items())
-    header = MAGIC + VERSION.to_bytes(4, "little") + counts + values + b"".join(infos)
+    header = MAGIC + VERSION.to_bytes(4, "little") + counts + values + b"".join(map(_tensor_info, relative))
     start = _aligned(len(header), alignment)
-    tensors = tuple(PlannedTensor(t.source, t.type, start + t.offset) for t in relative)
+    tensors = tuple(replace(t, offset=start + t.offset) for t in relative)
     return PlannedFile(path, header.ljust(start, b"\0"), tensors, start + at)
 
 

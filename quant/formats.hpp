@@ -1,5 +1,8 @@
-// The formats of ggml (ggml-common.h) and how their scales are searched (ggml-quants.c, quantize_row_*_ref).
-// Each has the number of weights that its sixteen lanes take, the bytes that these become, and `encode`.
+// The formats of ggml (ggml-common.h) and how their scales are searched (ggml-quants.c: quantize_row_*_ref, and
+// quantize_row_*_impl where there is an importance matrix).
+// Each has the number of weights that its sixteen lanes take, the bytes that these become, and `encode`; those that heed
+// an importance matrix have a second `encode`, which takes the importance of each weight and, if it
+// HEEDS_ROW, the mean of the squared weights of the row.
 // Included after lanes.hpp, in the same namespace.
 
 // Q8_0: blocks of 32, a half as scale, signed bytes.
@@ -22,9 +25,63 @@ struct Q8_0 {
     }
 };
 
+constexpr float NOTHING = 1e-15f;  // GROUP_MAX_EPS
+
+// The importance of each weight with an importance matrix: the more, the larger the weight is.
+template <int N> INLINE Columns<N> emphasized(const Columns<N> &w, Columns<N> importance, const Floats &mean_square) {
+    for (int i = 0; i < N; ++i) importance.x[i] = importance.x[i] * root(mean_square + w.x[i] * w.x[i]);
+    return importance;
+}
+
+// weight = scale * code for sixteen blocks of N, codes -MOST to MOST - 1, by weighted least squares; and how the codes of
+// the best of nineteen tries were made (make_qx_quants). Where a block holds nothing, its codes are all the lowest.
+template <int N, int MOST> struct Symmetric {
+    Floats scale, tried_inverse;
+    Ints nothing;
+
+    INLINE_MEMBER Symmetric(const Columns<N> &w, const Columns<N> &importance) {
+        Floats largest{}, signed_largest{};
+        for (const Floats &x : w.x) {
+            const Ints more = magnitude(x) > largest;
+            largest = choose(more, magnitude(x), largest);
+            signed_largest = choose(more, x, signed_largest);
+        }
+        nothing = largest < NOTHING;
+        Floats best{};
+        for (int turn = 0; turn <= 18; ++turn) {
+            const int step = turn == 0 ? 0 : turn <= 9 ? turn - 10 : turn - 9;  // 0, then -9 to 9 without it
+            const Floats inverse = -(MOST + 0.1f * step) / signed_largest;
+            Floats sum_lx{}, sum_l2{};
+            for (int i = 0; i < N; ++i) {
+                const Floats code = code_of(inverse * w.x[i], -MOST, MOST - 1);
+                sum_lx = sum_lx + importance.x[i] * w.x[i] * code;
+                sum_l2 = sum_l2 + importance.x[i] * code * code;
+            }
+            if (turn == 0) {
+                scale = choose(sum_l2 != 0.0f, sum_lx / sum_l2, 0.0f);
+                best = scale * sum_lx;
+                tried_inverse = inverse;
+                continue;
+            }
+            const Floats gain = choose(sum_l2 > 0.0f, sum_lx * sum_lx, -INFINITY);
+            const Ints better = gain > best * sum_l2;
+            const Floats fitted = sum_lx / sum_l2;
+            scale = choose(better, fitted, scale);
+            best = choose(better, fitted * sum_lx, best);
+            tried_inverse = choose(better, inverse, tried_inverse);
+        }
+        scale = choose(nothing, 0.0f, scale);
+    }
+
+    INLINE_MEMBER Floats code(const Floats &x) const {
+        return choose(nothing, float(-MOST), code_of(tried_inverse * x, -MOST, MOST - 1));
+    }
+};
+
 // Q4_0: blocks of 32, a half as scale, codes 0 to 15 that stand for -8 to 7.
 struct Q4_0 {
     static constexpr int WEIGHTS = 32 * LANES, BYTES = 18 * LANES;
+    static constexpr bool HEEDS_ROW = true;
 
     INLINE void encode(const float *weights, uint8_t *out) {
         const Columns<32> w(weights);
@@ -41,6 +98,18 @@ struct Q4_0 {
             const Floats code = floats(as_int8(truncated(w.x[i] * inverse + 8.5f)));  // ggml casts to int8_t
             codes.set(i, truncated(choose(code > 15.0f, 15.0f, code)));
         }
+        pack(d, codes, out);
+    }
+
+    INLINE void encode(const float *weights, const float *importance, float mean_square, uint8_t *out) {
+        const Columns<32> w(weights);
+        const Symmetric<32, 8> best(w, emphasized(w, Columns<32>(importance), mean_square));
+        Codes<32> codes;
+        for (int i = 0; i < 32; ++i) codes.set(i, truncated(best.code(w.x[i])) + 8);
+        pack(best.scale, codes, out);
+    }
+
+    INLINE void pack(const Floats &d, const Codes<32> &codes, uint8_t *out) {
         for (int lane = 0; lane < LANES; ++lane, out += 18) {
             const uint16_t scale = half_from(d[lane]);
             memcpy(out, &scale, 2);
@@ -54,21 +123,18 @@ struct Affine {
     Floats scale, minimum, tried_inverse, tried_minimum;
 };
 
-// The weighted least squares search for Q4_K and Q5_K (make_qkx2_quants): STEPS + 1 tries of the scale, each fitted.
-template <int MOST, int STEPS>
-INLINE Affine search_affine(const Columns<32> &w, float first_step) {
-    Floats squares{};
-    for (const Floats &x : w.x) squares = squares + x * x;
-    const Floats base = root(squares / 32.0f);
-
+// The weighted least squares search for Q4_K and Q5_K (make_qkx2_quants, make_qkx3_quants): tries of the scale, from
+// MOST + first_step on, each fitted.
+template <int MOST>
+INLINE Affine search_affine(const Columns<32> &w, const Columns<32> &importance, float first_step, float step, int steps) {
     Floats low = w.x[0], high = w.x[0];
-    Floats sum_w = base + magnitude(w.x[0]), sum_x = sum_w * w.x[0];
+    Floats sum_w = importance.x[0], sum_x = sum_w * w.x[0];
     for (int i = 1; i < 32; ++i) {
-        const Floats x = w.x[i], weight = base + magnitude(x);
+        const Floats x = w.x[i];
         low = choose(x < low, x, low);
         high = choose(x > high, x, high);
-        sum_w = sum_w + weight;
-        sum_x = sum_x + weight * x;
+        sum_w = sum_w + importance.x[i];
+        sum_x = sum_x + importance.x[i] * x;
     }
     low = choose(low > 0.0f, 0.0f, low);
     const Ints flat = high == low;
@@ -76,22 +142,21 @@ INLINE Affine search_affine(const Columns<32> &w, float first_step) {
     Floats inverse = float(MOST) / (high - low);
     Affine best = {1.0f / inverse, low, inverse, low};
     Floats best_error{};
-    for (const Floats &x : w.x) {
-        const Floats code = code_of(inverse * (x - low), 0, MOST);
-        const Floats off = best.scale * code + low - x;
-        best_error = best_error + (base + magnitude(x)) * (off * off);
+    for (int i = 0; i < 32; ++i) {
+        const Floats code = code_of(inverse * (w.x[i] - low), 0, MOST);
+        const Floats off = best.scale * code + low - w.x[i];
+        best_error = best_error + importance.x[i] * (off * off);
     }
-    for (int step = 0; step <= STEPS; ++step) {
-        inverse = (first_step + 0.1f * step + MOST) / (high - best.minimum);
+    for (int turn = 0; turn <= steps; ++turn) {
+        inverse = (first_step + step * turn + MOST) / (high - best.minimum);
         Floats codes[32], sum_l{}, sum_l2{}, sum_xl{};
         for (int i = 0; i < 32; ++i) {
-            const Floats x = w.x[i], weight = base + magnitude(x);
-            const Floats code = code_of(inverse * (x - best.minimum), 0, MOST);
+            const Floats code = code_of(inverse * (w.x[i] - best.minimum), 0, MOST);
             codes[i] = code;
-            const Floats weighted = weight * code;
+            const Floats weighted = importance.x[i] * code;
             sum_l = sum_l + weighted;
             sum_l2 = sum_l2 + weighted * code;
-            sum_xl = sum_xl + weighted * x;
+            sum_xl = sum_xl + weighted * w.x[i];
         }
         const Floats determinant = sum_w * sum_l2 - sum_l * sum_l;
         Floats scale = (sum_w * sum_xl - sum_x * sum_l) / determinant;
@@ -102,7 +167,7 @@ INLINE Affine search_affine(const Columns<32> &w, float first_step) {
         Floats error{};
         for (int i = 0; i < 32; ++i) {
             const Floats off = scale * codes[i] + minimum - w.x[i];
-            error = error + (base + magnitude(w.x[i])) * (off * off);
+            error = error + importance.x[i] * (off * off);
         }
         error = choose(determinant > 0.0f, error, INFINITY);
         const Ints better = error < best_error;
@@ -119,50 +184,146 @@ INLINE Affine search_affine(const Columns<32> &w, float first_step) {
     return best;
 }
 
-// The head of Q4_K and Q5_K: the scales and minima of eight blocks in six bits each, and a half for each kind.
-// Writes 16 bytes, and what the scales of the blocks are after that.
-INLINE void pack_scales(const float *scales, const float *minima, uint8_t *out, float *d, float *dm) {
-    float max_scale = 0, max_minimum = 0;
+// Eight scales (or minima) of a super-block in six bits each, and what they are multiples of.
+struct Sixes {
+    uint8_t codes[8];
+    float d;
+};
+
+INLINE Sixes in_six_bits(const float *x) {
+    float largest = 0;
+    for (int j = 0; j < 8; ++j)
+        if (x[j] > largest) largest = x[j];
+    const float inverse = largest > 0 ? 63.0f / largest : 0.0f;
+    Sixes found;
+    found.d = largest / 63.0f;
     for (int j = 0; j < 8; ++j) {
-        if (scales[j] > max_scale) max_scale = scales[j];
-        if (minima[j] > max_minimum) max_minimum = minima[j];
+        const uint8_t code = uint8_t(nearest(inverse * x[j]));
+        found.codes[j] = code < 63 ? code : 63;
     }
-    const float per_scale = max_scale > 0 ? 63.0f / max_scale : 0.0f;
-    const float per_minimum = max_minimum > 0 ? 63.0f / max_minimum : 0.0f;
-    float raw[16];
-    for (int j = 0; j < 8; ++j) raw[j] = per_scale * scales[j], raw[8 + j] = per_minimum * minima[j];
-    const Ints six = nearest(floats_at(raw));
-    uint8_t codes[16];
-    for (int j = 0; j < 16; ++j) {
-        const uint8_t code = uint8_t(six[j]);
-        codes[j] = code < 63 ? code : 63;
+    return found;
+}
+
+// The same by least squares, weighted with the sums of the importances (make_qp_quants).
+INLINE Sixes searched_in_six_bits(const float *x, const float *importance) {
+    constexpr int MOST = 63;
+    Sixes found{};
+    float largest = 0;
+    for (int j = 0; j < 8; ++j)
+        if (x[j] > largest) largest = x[j];
+    if (largest < NOTHING) return found;
+    float best_inverse = MOST / largest, best_error = 0;
+    for (int turn = 0; turn <= 8; ++turn) {
+        const int step = turn == 0 ? 0 : turn <= 4 ? turn - 5 : turn - 4;  // 0, then -4 to 4 without it
+        const float inverse = step == 0 ? MOST / largest : (0.1f * step + MOST) / largest, scale = 1 / inverse;
+        float error = 0;
+        for (int j = 0; j < 8; ++j) {
+            const int code = nearest(inverse * x[j]);
+            const float off = x[j] - scale * (step == 0 ? uint8_t(code) : code < MOST ? code : MOST);
+            error += importance[j] * off * off;
+        }
+        if (step == 0 || error < best_error) best_error = error, best_inverse = inverse;
     }
-    const uint16_t halves[2] = {half_from(max_scale / 63.0f), half_from(max_minimum / 63.0f)};
+    float sum_lx = 0, sum_l2 = 0;
+    for (int j = 0; j < 8; ++j) {
+        const int code = nearest(best_inverse * x[j]), l = code < MOST ? code : MOST;
+        found.codes[j] = uint8_t(l);
+        sum_lx += importance[j] * x[j] * l;
+        sum_l2 += importance[j] * l * l;
+    }
+    bool changed = true;
+    for (int turn = 0; turn < 5 && changed; ++turn) {
+        changed = false;
+        for (int j = 0; j < 8; ++j) {
+            const float weight = importance[j];
+            float lx = sum_lx - weight * x[j] * found.codes[j];
+            float l2 = sum_l2 - weight * found.codes[j] * found.codes[j];
+            if (!(lx > 0 && l2 > 0)) continue;
+            const int code = nearest(x[j] * l2 / lx), l = code < MOST ? code : MOST;
+            if (l == found.codes[j]) continue;
+            lx += weight * x[j] * l;
+            l2 += weight * l * l;
+            if (lx * lx * sum_l2 > sum_lx * sum_lx * l2) {
+                found.codes[j] = uint8_t(l), sum_lx = lx, sum_l2 = l2;
+                changed = true;
+            }
+        }
+    }
+    found.d = sum_l2 > 0.0f ? sum_lx / sum_l2 : 0.0f;
+    return found;
+}
+
+// Writes the head of Q4_K and Q5_K in 16 bytes; reads back what the scales of the eight blocks are after that.
+INLINE void pack_scales(const Sixes &scales, const Sixes &minima, uint8_t *out, float *d, float *dm) {
+    const uint16_t halves[2] = {half_from(scales.d), half_from(minima.d)};
+    const uint8_t *s = scales.codes, *m = minima.codes;
     memcpy(out, halves, 4);
     for (int j = 0; j < 4; ++j) {
-        out[4 + j] = codes[j] | codes[4 + j] >> 4 << 6;
-        out[8 + j] = codes[8 + j] | codes[12 + j] >> 4 << 6;
-        out[12 + j] = (codes[4 + j] & 15) | (codes[12 + j] & 15) << 4;
+        out[4 + j] = s[j] | s[4 + j] >> 4 << 6;
+        out[8 + j] = m[j] | m[4 + j] >> 4 << 6;
+        out[12 + j] = (s[4 + j] & 15) | (m[4 + j] & 15) << 4;
     }
-    for (int j = 0; j < 8; ++j) {
-        d[j] = float_from_half(halves[0]) * codes[j];
-        dm[j] = float_from_half(halves[1]) * codes[8 + j];
+    for (int j = 0; j < 4; ++j) {
+        d[j] = float_from_half(halves[0]) * (out[4 + j] & 63);
+        dm[j] = float_from_half(halves[1]) * (out[8 + j] & 63);
+        d[4 + j] = float_from_half(halves[0]) * ((out[12 + j] & 15) | out[4 + j] >> 6 << 4);
+        dm[4 + j] = float_from_half(halves[1]) * (out[12 + j] >> 4 | out[8 + j] >> 6 << 4);
     }
 }
 
-// Sixteen blocks of 32 with six-bit scales: two super-blocks of 256.
-template <int MOST, int STEPS, int SUPER_BYTES, void (*PACK)(const Codes<32> &, int, uint8_t *)>
+// Sixteen blocks of 32 with six-bit scales: two super-blocks of 256. UNBOUNDED: with an importance matrix, ggml lets six-bit
+// codes that became negative wrap around.
+template <int MOST, int STEPS, bool UNBOUNDED, int SUPER_BYTES, void (*PACK)(const Codes<32> &, int, uint8_t *)>
 struct SuperBlocks {
     static constexpr int WEIGHTS = 32 * LANES, BYTES = 2 * SUPER_BYTES;
+    static constexpr bool HEEDS_ROW = false;
 
     INLINE void encode_with(float first_step, const float *weights, uint8_t *out) {
         const Columns<32> w(weights);
-        const Affine best = search_affine<MOST, STEPS>(w, first_step);
-        float scales[LANES], minima[LANES], d[LANES], dm[LANES];
+        Floats squares{};
+        for (const Floats &x : w.x) squares = squares + x * x;
+        const Floats base = root(squares / 32.0f);
+        Columns<32> importance;
+        for (int i = 0; i < 32; ++i) importance.x[i] = base + magnitude(w.x[i]);
+        const Affine best = search_affine<MOST>(w, importance, first_step, 0.1f, STEPS);
+        float scales[LANES], minima[LANES];
         best.scale.to(scales);
         best.minimum.to(minima);
+        const Sixes s[] = {in_six_bits(scales), in_six_bits(scales + 8)};
+        const Sixes m[] = {in_six_bits(minima), in_six_bits(minima + 8)};
+        write(w, best, s, m, out);
+    }
+
+    INLINE void encode(const float *weights, const float *matrix, float /* of the row */, uint8_t *out) {
+        float mean_square[LANES], scales[LANES], minima[LANES], sums[LANES];
+        for (int half = 0; half < 2; ++half) {
+            float squares = 0;
+            for (int i = 0; i < 256; ++i) squares += weights[256 * half + i] * weights[256 * half + i];
+            for (int j = 0; j < 8; ++j) mean_square[8 * half + j] = 2 * squares / 256;
+        }
+        const Columns<32> w(weights), importance = emphasized(w, Columns<32>(matrix), floats_at(mean_square));
+        const Affine best = search_affine<MOST>(w, importance, -0.9f, 0.05f, 36);
+        Floats sum{};
+        for (const Floats &x : importance.x) sum = sum + x;
+        sum.to(sums);
+        best.scale.to(scales);
+        best.minimum.to(minima);
+        Sixes s[2], m[2];
+        for (int half = 0; half < 2; ++half) {
+            s[half] = searched_in_six_bits(scales + 8 * half, sums + 8 * half);
+            m[half] = searched_in_six_bits(minima + 8 * half, sums + 8 * half);
+            for (int j = 0; j < 8 && !UNBOUNDED; ++j) {
+                if (s[half].codes[j] > 63) s[half].codes[j] = 63;
+                if (m[half].codes[j] > 63) m[half].codes[j] = 63;
+            }
+        }
+        write(w, best, s, m, out);
+    }
+
+    INLINE void write(const Columns<32> &w, const Affine &best, const Sixes *scales, const Sixes *minima, uint8_t *out) {
+        float d[LANES], dm[LANES];
         for (int half = 0; half < 2; ++half)
-            pack_scales(scales + 8 * half, minima + 8 * half, out + SUPER_BYTES * half, d + 8 * half, dm + 8 * half);
+            pack_scales(scales[half], minima[half], out + SUPER_BYTES * half, d + 8 * half, dm + 8 * half);
         const Floats scale = floats_at(d), minimum = floats_at(dm);
         Codes<32> codes;
         for (int i = 0; i < 32; ++i) {
@@ -191,61 +352,36 @@ INLINE void pack_5_bits(const Codes<32> &codes, int first, uint8_t *out) {
     pack_4_bits(codes, first, out + 32);
 }
 
-struct Q4_K : SuperBlocks<15, 20, 144, pack_4_bits> {
+struct Q4_K : SuperBlocks<15, 20, true, 144, pack_4_bits> {
+    using SuperBlocks::encode;
     INLINE void encode(const float *weights, uint8_t *out) { encode_with(-1.0f, weights, out); }
 };
 
-struct Q5_K : SuperBlocks<31, 15, 176, pack_5_bits> {
+struct Q5_K : SuperBlocks<31, 15, false, 176, pack_5_bits> {
+    using SuperBlocks::encode;
     INLINE void encode(const float *weights, uint8_t *out) { encode_with(-0.5f, weights, out); }
 };
 
 // Q6_K: one super-block of sixteen blocks of 16, scales in signed bytes, codes 0 to 63 that stand for -32 to 31.
 struct Q6_K {
     static constexpr int WEIGHTS = 16 * LANES, BYTES = 210;
+    static constexpr bool HEEDS_ROW = false;
     static constexpr int MOST = 32;
-    static constexpr float NOTHING = 1e-15f;  // GROUP_MAX_EPS
-
-    // weight = scale * code, by least squares weighted with the squares of the weights (make_qx_quants).
-    INLINE Floats search(const Columns<16> &w, Floats &tried_inverse, Ints &nothing) {
-        Floats largest{}, signed_largest{};
-        for (const Floats &x : w.x) {
-            const Ints more = magnitude(x) > largest;
-            largest = choose(more, magnitude(x), largest);
-            signed_largest = choose(more, x, signed_largest);
-        }
-        nothing = largest < NOTHING;
-        Floats scale{}, best{};
-        for (int turn = 0; turn <= 18; ++turn) {
-            const int step = turn == 0 ? 0 : turn <= 9 ? turn - 10 : turn - 9;  // 0, then -9 to 9 without it
-            const Floats inverse = -(MOST + 0.1f * step) / signed_largest;
-            Floats sum_lx{}, sum_l2{};
-            for (const Floats &x : w.x) {
-                const Floats code = code_of(inverse * x, -MOST, MOST - 1);
-                const Floats weight = x * x;
-                sum_lx = sum_lx + weight * x * code;
-                sum_l2 = sum_l2 + weight * code * code;
-            }
-            if (turn == 0) {
-                scale = choose(sum_l2 != 0.0f, sum_lx / sum_l2, 0.0f);
-                best = scale * sum_lx;
-                tried_inverse = inverse;
-                continue;
-            }
-            const Floats gain = choose(sum_l2 > 0.0f, sum_lx * sum_lx, -INFINITY);
-            const Ints better = gain > best * sum_l2;
-            const Floats fitted = sum_lx / sum_l2;
-            scale = choose(better, fitted, scale);
-            best = choose(better, fitted * sum_lx, best);
-            tried_inverse = choose(better, inverse, tried_inverse);
-        }
-        return choose(nothing, 0.0f, scale);
-    }
 
     INLINE void encode(const float *weights, uint8_t *out) {
         const Columns<16> w(weights);
-        Floats tried_inverse{};
-        Ints nothing{};
-        const Floats scales = search(w, tried_inverse, nothing);
+        Columns<16> importance;
+        for (int i = 0; i < 16; ++i) importance.x[i] = w.x[i] * w.x[i];
+        encode(w, importance, out);
+    }
+
+    INLINE void encode(const float *weights, const float *importance, float, uint8_t *out) {
+        encode(Columns<16>(weights), Columns<16>(importance), out);
+    }
+
+    INLINE void encode(const Columns<16> &w, const Columns<16> &importance, uint8_t *out) {
+        const Symmetric<16, MOST> best(w, importance);
+        const Floats scales = best.scale;
         float largest = 0, signed_largest = 0;
         for (int lane = 0; lane < LANES; ++lane)
             if (std::fabs(scales[lane]) > largest) largest = std::fabs(scales[lane]), signed_largest = scales[lane];
@@ -266,7 +402,7 @@ struct Q6_K {
         const Floats scale = floats_at(by_lane);
         Codes<16> codes;
         for (int i = 0; i < 16; ++i) {
-            const Floats searched = choose(nothing, float(-MOST), code_of(tried_inverse * w.x[i], -MOST, MOST - 1));
+            const Floats searched = best.code(w.x[i]);
             const Floats fitted = code_of(w.x[i] / scale, -MOST, MOST - 1);
             codes.set(i, truncated(choose(scale == 0.0f, searched, fitted)) + MOST);
         }

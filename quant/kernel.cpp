@@ -15,7 +15,22 @@ enum Source { F32 = 0, F16 = 1, BF16 = 30 };
 
 INLINE int bytes_of(int source) { return source == F32 ? 4 : 2; }
 
-typedef void (*Kernel)(int source, const uint8_t *from, Py_ssize_t n, uint8_t *to);
+// n weights of whole rows.
+struct Rows {
+    int source;
+    const uint8_t *from;
+    Py_ssize_t n;
+
+    INLINE_MEMBER void skip(Py_ssize_t weights) { from += bytes_of(source) * weights, n -= weights; }
+};
+
+// What an importance matrix says of each column of a row; of_column is null where there is none.
+struct Importance {
+    const float *of_column;
+    Py_ssize_t columns;
+};
+
+typedef void (*Kernel)(const Rows &rows, const Importance &matrix, uint8_t *to);
 
 // One module has one set of flags; GCC's pragmas give each namespace the instructions that it may use.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
@@ -88,24 +103,28 @@ static PyObject *encode(PyObject *, PyObject *args) {
     const char *title;
     int source, format;
     Py_ssize_t n;
-    Py_buffer from, to;
-    if (!PyArg_ParseTuple(args, "siiny*w*", &title, &source, &format, &n, &from, &to)) return nullptr;
+    Py_buffer from, to, matrix;
+    if (!PyArg_ParseTuple(args, "siiny*z*w*", &title, &source, &format, &n, &from, &matrix, &to)) return nullptr;
     const bool known = source == F32 || source == F16 || source == BF16;
     const Kernel kernel = known ? find_kernel(title, format) : nullptr;
     if (kernel) {
+        const Rows rows = {source, (const uint8_t *)from.buf, n};
+        const Importance importance = {(const float *)matrix.buf, matrix.buf ? matrix.len / Py_ssize_t(sizeof(float)) : 0};
         Py_BEGIN_ALLOW_THREADS
-        kernel(source, (const uint8_t *)from.buf, n, (uint8_t *)to.buf);
+        kernel(rows, importance, (uint8_t *)to.buf);
         Py_END_ALLOW_THREADS
     }
     PyBuffer_Release(&from);
+    PyBuffer_Release(&matrix);
     PyBuffer_Release(&to);
     return PyBool_FromLong(kernel != nullptr);
 }
 
 static PyMethodDef methods[] = {
     {"encode", encode, METH_VARARGS,
-     "encode(instructions, source_type, type, n_weights, rows, blocks) -> bool\n\n"
-     "Quantize n_weights weights; False if there is no such kernel. The caller checks the sizes of the buffers."},
+     "encode(instructions, source_type, type, n_weights, rows, importance, blocks) -> bool\n\n"
+     "Quantize n_weights weights; False if there is no such kernel. importance is None or F32, one for each column.\n"
+     "The caller checks the sizes of the buffers."},
     {"instructions", instructions, METH_NOARGS, "The instruction sets that this processor can use, the widest first."},
     {nullptr, nullptr, 0, nullptr},
 };

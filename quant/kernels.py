@@ -79,44 +79,52 @@ def _traits(type_id: int) -> _TypeTraits:
     return traits
 
 
-def quantize(rows: Floats, type: TensorType) -> Bytes:
+def quantize(rows: Floats, type: TensorType, importance: Floats | None = None) -> Bytes:
     """Quantize rows as ``ggml_quantize_chunk`` does, bit for bit.
 
     Args:
         rows: finite floats, C-contiguous, of shape (n, columns).
         type: its block size must divide ``columns``.
+        importance: of each column, of shape (columns,): the mean of its squared inputs.
 
     Returns:
         The blocks, of shape (n, bytes of a row).
 
     Raises:
-        QuantizeError: the block size does not divide the columns, or the type needs an importance matrix.
+        QuantizeError: the block size does not divide the columns, the type needs an importance matrix, or it has
+            not one value for each column.
     """
     n, columns = rows.shape
     if columns % type.block_size:
         raise QuantizeError(f"rows of {columns} cannot be {type}, whose blocks hold {type.block_size}")
-    if _ggml().ggml_quantize_requires_imatrix(type.id):
+    if importance is None and _ggml().ggml_quantize_requires_imatrix(type.id):
         raise QuantizeError(f"{type} needs an importance matrix")
+    if importance is not None and importance.shape != (columns,):
+        raise QuantizeError(f"rows of {columns} have importances of shape {list(importance.shape)}")
     rows = np.ascontiguousarray(rows, dtype=np.float32)
     blocks = np.empty((n, type.row_bytes(columns)), dtype=np.uint8)
-    _ggml().ggml_quantize_chunk(type.id, rows.ctypes.data, blocks.ctypes.data, 0, n, columns, None)
+    matrix = None if importance is None else np.ascontiguousarray(importance, dtype=np.float32)
+    at = None if matrix is None else matrix.ctypes.data
+    _ggml().ggml_quantize_chunk(type.id, rows.ctypes.data, blocks.ctypes.data, 0, n, columns, at)
     return blocks
 
 
-def convert(rows: Bytes, source: TensorType, target: TensorType) -> Bytes:
+def convert(rows: Bytes, source: TensorType, target: TensorType, importance: Floats | None = None) -> Bytes:
     """Rows of one type as rows of another: by the project's own kernel where there is one, else by ggml's.
 
     Args:
         rows: of shape (n, bytes of a row of type ``source``); the weights must be finite.
+        importance: as for ``quantize``.
 
     Raises:
         QuantizeError: as ``quantize`` and ``dequantize``.
     """
     columns = rows.shape[1] // source.type_size * source.block_size
     blocks = np.empty((len(rows), target.row_bytes(columns)), dtype=np.uint8)
-    if columns % target.block_size == 0 and native.encode(rows, source, target, blocks, native.instructions()[0]):
+    level, divides = native.instructions()[0], columns % target.block_size == 0
+    if divides and native.encode(rows, source, target, blocks, level, importance):
         return blocks
-    return quantize(dequantize(rows, source), target)
+    return quantize(dequantize(rows, source), target, importance)
 
 
 def dequantize(blocks: Bytes, type: TensorType) -> Floats:

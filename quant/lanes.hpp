@@ -95,6 +95,13 @@ INLINE Floats root(const Floats &x) {
 // same low bits.
 INLINE Ints nearest(const Floats &x) { return (bits(x + 12582912.0f) & 0x007fffff) - 0x00400000; }
 
+INLINE int nearest(float x) {
+    int32_t b;
+    x += 12582912.0f;
+    memcpy(&b, &x, 4);
+    return (b & 0x007fffff) - 0x00400000;
+}
+
 INLINE Floats clamped(const Floats &x, float low, float high) {
     const Floats above = choose(x < low, low, x);
     return choose(above > high, high, above);
@@ -136,6 +143,8 @@ INLINE float float_from_half(uint16_t h) {
 // N weights of sixteen blocks, weight by weight.
 template <int N> struct Columns {
     Floats x[N];
+
+    Columns() = default;
 
     // Block k is at weights + N * k.
     INLINE_MEMBER explicit Columns(const float *weights) {

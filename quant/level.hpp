@@ -16,31 +16,68 @@ INLINE void widen(int source, const uint8_t *from, int n, float *to) {
         }
 }
 
-// All weights in groups that fill the lanes; the last group is filled up with zeros.
-template <class Format> static void encode_all(int source, const uint8_t *from, Py_ssize_t n, uint8_t *to) {
+// A group that is not full is filled up with zeros, and only what is real is written.
+template <class Format, class Encode> INLINE void encode_rest(const Rows &rows, Py_ssize_t n, Encode encode, uint8_t *to) {
+    alignas(64) float group[Format::WEIGHTS] = {};
+    uint8_t blocks[Format::BYTES];
+    widen(rows.source, rows.from, int(n), group);
+    encode(group, blocks);
+    memcpy(to, blocks, Format::BYTES * n / Format::WEIGHTS);
+}
+
+// All weights in groups that fill the lanes, whatever row they are of.
+template <class Format> static void encode_all(Rows rows, uint8_t *to) {
     alignas(64) float group[Format::WEIGHTS];
-    for (; n >= Format::WEIGHTS; n -= Format::WEIGHTS, to += Format::BYTES) {
-        widen(source, from, Format::WEIGHTS, group);
-        from += bytes_of(source) * Format::WEIGHTS;
+    for (; rows.n >= Format::WEIGHTS; rows.skip(Format::WEIGHTS), to += Format::BYTES) {
+        widen(rows.source, rows.from, Format::WEIGHTS, group);
         Format::encode(group, to);
     }
-    if (n > 0) {
-        uint8_t rest[Format::BYTES];
-        memset(group, 0, sizeof group);
-        widen(source, from, int(n), group);
-        Format::encode(group, rest);
-        memcpy(to, rest, Format::BYTES * n / Format::WEIGHTS);
+    if (rows.n > 0) encode_rest<Format>(rows, rows.n, [](const float *g, uint8_t *out) { Format::encode(g, out); }, to);
+}
+
+INLINE float mean_square(const Rows &row, Py_ssize_t columns) {
+    alignas(64) float group[32];
+    float squares = 0;
+    for (Rows rest = row; rest.n > row.n - columns; rest.skip(32)) {
+        widen(rest.source, rest.from, 32, group);
+        for (float x : group) squares += x * x;
+    }
+    return squares / columns;
+}
+
+// Row by row, as the columns have importances.
+template <class Format> static void encode_important(Rows rows, Importance matrix, uint8_t *to) {
+    for (; rows.n > 0;) {
+        const float square = Format::HEEDS_ROW ? mean_square(rows, matrix.columns) : 0;
+        for (Py_ssize_t at = 0; at < matrix.columns;) {
+            alignas(64) float importance[Format::WEIGHTS] = {};
+            const Py_ssize_t left = matrix.columns - at, n = left < Format::WEIGHTS ? left : Format::WEIGHTS;
+            memcpy(importance, matrix.of_column + at, n * sizeof(float));
+            const auto encode = [&](const float *g, uint8_t *out) { Format::encode(g, importance, square, out); };
+            encode_rest<Format>(rows, n, encode, to);
+            rows.skip(n), at += n, to += Format::BYTES * n / Format::WEIGHTS;
+        }
     }
 }
+
+template <class Format> static void encode_either(const Rows &rows, const Importance &matrix, uint8_t *to) {
+    if (matrix.of_column)
+        encode_important<Format>(rows, matrix, to);
+    else
+        encode_all<Format>(rows, to);
+}
+
+// ggml's Q8_0 takes no notice of an importance matrix.
+template <> void encode_either<Q8_0>(const Rows &rows, const Importance &, uint8_t *to) { encode_all<Q8_0>(rows, to); }
 
 // To add a format, add a row; the numbers are ggml's (ggml.h, ggml_type).
 static Kernel kernel(int format) {
     switch (format) {
-    case 2: return encode_all<Q4_0>;
-    case 8: return encode_all<Q8_0>;
-    case 12: return encode_all<Q4_K>;
-    case 13: return encode_all<Q5_K>;
-    case 14: return encode_all<Q6_K>;
+    case 2: return encode_either<Q4_0>;
+    case 8: return encode_either<Q8_0>;
+    case 12: return encode_either<Q4_K>;
+    case 13: return encode_either<Q5_K>;
+    case 14: return encode_either<Q6_K>;
     }
     return nullptr;
 }

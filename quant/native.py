@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from exaone4_gguf.quant.kernels import Bytes
+    from exaone4_gguf.quant.kernels import Bytes, Floats
     from exaone4_gguf.quant.types import TensorType
 
 TYPES = ("Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
@@ -31,13 +31,21 @@ def instructions() -> list[str]:
     return [*(_kernel.instructions() if _kernel else ()), GGML]
 
 
-def encode(rows: Bytes, source: TensorType, target: TensorType, blocks: Bytes, instruction_set: str) -> bool:
+def encode(
+    rows: Bytes,
+    source: TensorType,
+    target: TensorType,
+    blocks: Bytes,
+    instruction_set: str,
+    importance: Floats | None = None,
+) -> bool:
     """Quantize rows of plain floats into ``blocks``.
 
     Args:
         rows: C-contiguous, of shape (n, bytes of a row of type ``source``).
         blocks: to be filled, of shape (n, bytes of a row of type ``target``).
         instruction_set: one of ``instructions``.
+        importance: of each column; C-contiguous.
 
     Returns:
         False where there is no such kernel: then ``blocks`` is as it was.
@@ -47,5 +55,7 @@ def encode(rows: Bytes, source: TensorType, target: TensorType, blocks: Bytes, i
     n_weights = rows.size // source.type_size
     if blocks.size * target.block_size != n_weights * target.type_size:
         raise ValueError(f"{n_weights} weights do not fill {blocks.size} bytes of {target}")
-    done: bool = _kernel.encode(instruction_set, source.id, target.id, n_weights, rows, blocks)
+    if importance is not None and importance.size * len(rows) != n_weights:
+        raise ValueError(f"{importance.size} importances for rows of {n_weights // max(1, len(rows))}")
+    done: bool = _kernel.encode(instruction_set, source.id, target.id, n_weights, rows, importance, blocks)
     return done

@@ -9,44 +9,105 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exaone4_gguf.errors import QuantizeError
 from exaone4_gguf.quant.types import TYPES, TensorType
 
-Rule = Callable[[int, int], bool]
-"""(i, n): does the i-th tensor of its role, of n, get the better type?"""
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor stands: the i-th of its role, of n; and what of the model and the run the rules ask for.
+
+    ``gqa`` is the number of query heads for each key head.
+    """
+
+    i: int
+    n: int
+    gqa: int = 1
+    has_imatrix: bool = False
 
 
-def more(i: int, n: int) -> bool:
+Rule = Callable[[Place], bool]
+"""Does the tensor at this place get the rule's type?"""
+
+
+def always(p: Place) -> bool:
+    """Every one."""
+    return True
+
+
+def more(p: Place) -> bool:
     """The first and last eighth of the layers, and every third between them."""
-    return i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2
+    return p.i < p.n // 8 or p.i >= 7 * p.n // 8 or (p.i - p.n // 8) % 3 == 2
 
 
-def first_eighth(i: int, n: int) -> bool:
+def first_eighth(p: Place) -> bool:
     """The first eighth of the layers."""
-    return i < n // 8
+    return p.i < p.n // 8
 
 
-def first_four(i: int, n: int) -> bool:
+def first_sixteenth(p: Place) -> bool:
+    """The first sixteenth of the layers."""
+    return p.i < p.n // 16
+
+
+def first_four(p: Place) -> bool:
     """The first four."""
-    return i < 4
+    return p.i < 4
+
+
+def first_two(p: Place) -> bool:
+    """The first two."""
+    return p.i < 2
+
+
+def small_v(p: Place) -> bool:
+    """Four query heads or more share a value head, so that more bits for it cost little."""
+    return p.gqa >= 4
+
+
+def guarded_by_imatrix(p: Place) -> bool:
+    """The first eighth, if there is an importance matrix."""
+    return p.has_imatrix and first_eighth(p)
+
+
+def unguarded(p: Place) -> bool:
+    """The first eighth, if there is no importance matrix."""
+    return not p.has_imatrix and first_eighth(p)
+
+
+Cases = tuple[tuple[Rule, str], ...]
+"""The type of the first rule that holds; where none does, the base type."""
 
 
 @dataclass(frozen=True)
 class FileType:
     """A file type: ``ftype`` is llama.cpp's number for it (general.file_type).
 
-    ``better`` has, by role, the rule that says which tensors leave the base type, and for which type.
+    ``better`` has, by role, the rules that say which tensors leave the base type, and for which type.
     """
 
     name: str
     ftype: int
     base: str
     output: str
-    better: dict[str, tuple[Rule, str]] = field(default_factory=dict)
+    better: Mapping[str, Cases] = field(default_factory=dict)
 
+
+_MORE_Q6_K = {"attn_v": ((more, "Q6_K"),), "ffn_down": ((more, "Q6_K"),)}
+_IQ4 = {"attn_v": ((small_v, "Q5_K"),), "ffn_down": ((unguarded, "Q5_K"),)}
+_Q3_K_M = {
+    "attn_v": ((first_two, "Q5_K"), (always, "Q4_K")),
+    "ffn_down": ((first_sixteenth, "Q5_K"), (always, "Q4_K")),
+    "attn_output": ((always, "Q4_K"),),
+}
+_Q2_K = {
+    "attn_v": ((small_v, "Q4_K"), (always, "Q3_K")),
+    "ffn_down": ((always, "Q3_K"),),
+    "attn_output": ((always, "Q3_K"),),
+}
 
 _ROWS = (
     FileType("F32", 0, "F32", "F32"),
@@ -54,18 +115,22 @@ _ROWS = (
     FileType("BF16", 32, "BF16", "BF16"),
     FileType("Q8_0", 7, "Q8_0", "Q8_0"),
     FileType("Q6_K", 18, "Q6_K", "Q6_K"),
-    FileType("Q5_K_M", 17, "Q5_K", "Q6_K", {"attn_v": (more, "Q6_K"), "ffn_down": (more, "Q6_K")}),
+    FileType("Q5_K_M", 17, "Q5_K", "Q6_K", _MORE_Q6_K),
     FileType("Q5_K_S", 16, "Q5_K", "Q6_K"),
-    FileType("Q4_K_M", 15, "Q4_K", "Q6_K", {"attn_v": (more, "Q6_K"), "ffn_down": (more, "Q6_K")}),
-    FileType("Q4_K_S", 14, "Q4_K", "Q6_K", {"attn_v": (first_four, "Q5_K"), "ffn_down": (first_eighth, "Q5_K")}),
-    FileType("Q4_0", 2, "Q4_0", "Q6_K"),
+    FileType("Q4_K_M", 15, "Q4_K", "Q6_K", _MORE_Q6_K),
+    FileType("Q4_K_S", 14, "Q4_K", "Q6_K", {"attn_v": ((first_four, "Q5_K"),), "ffn_down": ((first_eighth, "Q5_K"),)}),
+    FileType("IQ4_NL", 25, "IQ4_NL", "Q6_K", _IQ4),
+    FileType("Q4_0", 2, "Q4_0", "Q6_K", {"ffn_down": ((guarded_by_imatrix, "Q4_1"),)}),
+    FileType("IQ4_XS", 30, "IQ4_XS", "Q6_K", _IQ4),
+    FileType("Q3_K_M", 12, "Q3_K", "Q6_K", _Q3_K_M),
+    FileType("Q2_K", 10, "Q2_K", "Q6_K", _Q2_K),
 )
 
 FILE_TYPES = {t.name: t for t in _ROWS}
-ALIASES = {"Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}
+ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M"}
 
 # A row length that the block size does not divide: llama.cpp's next best type.
-FALLBACKS = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+FALLBACKS = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "IQ4_XS": "IQ4_NL", "Q3_K": "Q4_0", "Q2_K": "Q4_0"}
 
 
 def file_type(name: str) -> FileType:
@@ -114,13 +179,20 @@ def quantizable(tensor: TensorShape) -> bool:
 
 
 def assign_types(
-    tensors: Sequence[TensorShape], target: FileType, n_layers: int, overrides: Overrides
+    tensors: Sequence[TensorShape],
+    target: FileType,
+    n_layers: int,
+    overrides: Overrides,
+    *,
+    gqa: int = 1,
+    has_imatrix: bool = False,
 ) -> Iterator[TensorType]:
     """The type of each tensor in a file of type ``target``.
 
     Args:
         tensors: all tensors of the file, in file order (the rules count them).
         n_layers: block_count, which the rules for ``ffn_down`` divide by.
+        gqa: query heads for each key head.
 
     Yields:
         One type for each tensor, in the same order.
@@ -140,7 +212,8 @@ def assign_types(
             chosen = _output_type(tensor, target)
         if chosen is None:
             i = seen.get(tensor.role, 0)
-            chosen = _by_rule(tensor.role, i, counts.get(tensor.role, 0), target)
+            place = Place(i, counts.get(tensor.role, 0), gqa, has_imatrix)
+            chosen = _by_rule(tensor.role, place, target)
             seen[tensor.role] = i + 1
         yield _fitting(tensor, chosen)
 
@@ -162,9 +235,9 @@ def _output_type(tensor: TensorShape, target: FileType) -> TensorType:
     return TYPES["Q8_0"] if tensor.shape[-1] % base.block_size else TYPES[target.output]
 
 
-def _by_rule(role: str, i: int, n: int, target: FileType) -> TensorType:
-    rule, better = target.better.get(role, (None, target.base))
-    return TYPES[better if rule and rule(i, n) else target.base]
+def _by_rule(role: str, place: Place, target: FileType) -> TensorType:
+    cases = target.better.get(role, ())
+    return TYPES[next((type for rule, type in cases if rule(place)), target.base)]
 
 
 def _fitting(tensor: TensorShape, wanted: TensorType) -> TensorType:

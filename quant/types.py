@@ -77,7 +77,10 @@ TYPES = {t.name: t for t in _ROWS}
 TYPES_BY_ID = {t.id: t for t in _ROWS}
 
 # What we write. The others can be read, listed, and kept as they are.
-WRITABLE = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0")
+WRITABLE = (
+    *FLOATS,
+    *("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0", "IQ4_NL", "IQ4_XS", "Q3_K", "Q2_K"),
+)
 
 
 def writable_type(name: str) -> TensorType:

@@ -11,6 +11,8 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
+from exaone4_gguf.quant.imatrix import ImportanceMatrix
+
 _LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _silent = _LOG(lambda level, text, data: None)
 llama_cpp.llama_log_set(_silent, ctypes.c_void_p(0))
@@ -30,6 +32,32 @@ def tensor_type_overrides(pairs: Sequence[tuple[str, int]]) -> Any:
     """llama-quantize's --tensor-type, as the C API takes it: an array that ends with a null pattern."""
     override = llama_cpp.llama_model_tensor_override
     return (override * (len(pairs) + 1))(*(override(p.encode(), t) for p, t in pairs), override(None, 0))
+
+
+def imatrix_params(matrix: ImportanceMatrix) -> dict[str, Any]:
+    """An importance matrix as the C API takes it, with the keys that llama-quantize sets for it."""
+    row, override = llama_cpp.llama_model_imatrix_data, llama_cpp.llama_model_kv_override
+    floats = ctypes.POINTER(ctypes.c_float)
+    rows = [(name, entry.importance) for name, entry in matrix.entries.items()]
+    data = (row * (len(rows) + 1))(*(row(n.encode(), mean.ctypes.data_as(floats), mean.size) for n, mean in rows))
+    keys: dict[str, str | int] = {"file": matrix.path, "dataset": matrix.datasets[0], "entries_count": len(rows)}
+    keys["chunks_count"] = matrix.chunk_count
+    overrides = (override * (len(keys) + 1))()
+    for at, (key, value) in zip(overrides, keys.items(), strict=False):
+        at.key = f"quantize.imatrix.{key}".encode()
+        at.tag = (
+            llama_cpp.LLAMA_KV_OVERRIDE_TYPE_STR if isinstance(value, str) else llama_cpp.LLAMA_KV_OVERRIDE_TYPE_INT
+        )
+        if isinstance(value, str):
+            at.value.val_str = value.encode()
+        else:
+            at.value.val_i64 = value
+    _kept_alive.append((rows, data, overrides))
+    return {"imatrix": data, "kv_overrides": overrides}
+
+
+_kept_alive: list[Any] = []
+"""What llama.cpp has pointers to."""
 
 
 def load(path: Path, **params: Any) -> llama_cpp.Llama:

@@ -20,16 +20,18 @@ BLOCKS = int(os.environ.get("EXAONE4_CASES", "2000"))
 pytestmark = pytest.mark.skipif(not LEVELS, reason="the kernel was not compiled: no compiler at hand")
 
 
-def encoded(rows: kernels.Floats, name: str, level: str, source: str = "F32") -> kernels.Bytes:
+def encoded(
+    rows: kernels.Floats, name: str, level: str, source: str = "F32", importance: kernels.Floats | None = None
+) -> kernels.Bytes:
     stored = kernels.quantize(rows, TYPES[source]) if source != "F32" else rows.view(np.uint8)
     blocks = np.zeros((len(rows), TYPES[name].row_bytes(rows.shape[1])), np.uint8)
-    assert native.encode(stored, TYPES[source], TYPES[name], blocks, level)
+    assert native.encode(stored, TYPES[source], TYPES[name], blocks, level, importance)
     return blocks
 
 
-def assert_ggmls(rows: kernels.Floats, name: str, level: str) -> None:
-    expected = kernels.quantize(rows, TYPES[name])
-    found = encoded(rows, name, level)
+def assert_ggmls(rows: kernels.Floats, name: str, level: str, importance: kernels.Floats | None = None) -> None:
+    expected = kernels.quantize(rows, TYPES[name], importance)
+    found = encoded(rows, name, level, importance=importance)
     different = np.flatnonzero((expected != found).any(axis=1))
     assert not different.size, rows[different[0]]
 
@@ -52,6 +54,17 @@ def test_random_blocks(name: str, level: str) -> None:
         assert_ggmls(some_rows(min(100_000, BLOCKS - first), first), name, level)
 
 
+@pytest.mark.parametrize("name", native.TYPES)
+@pytest.mark.parametrize("level", LEVELS)
+def test_random_blocks_with_an_importance_matrix(name: str, level: str) -> None:
+    for first in range(0, BLOCKS, 100_000):
+        n = min(100_000, BLOCKS - first)
+        dice = np.random.default_rng(first)
+        importance = dice.lognormal(0, 3, 768).astype(np.float32)
+        importance[dice.integers(0, 768, 50)] = 0
+        assert_ggmls(some_rows(n // 3 * 3, first).reshape(-1, 768), name, level, importance)
+
+
 special = st.sampled_from([0.0, -0.0, 1e-45, -1e-42, 1e-38, 1e-20, 65504.0, -7e4, 1e10, 3e38, -3e38, 0.5, -0.5, 127.5])
 values = st.floats(width=32, allow_nan=False, allow_infinity=False) | special | st.floats(-1, 1, width=32)
 constant = values.map(lambda v: np.full(256, v, np.float32))
@@ -65,14 +78,16 @@ rows = st.lists(
 
 @pytest.mark.parametrize("name", native.TYPES)
 @pytest.mark.parametrize("level", LEVELS)
-@given(listed=rows)
-@settings(max_examples=100, deadline=None)
-def test_rows_of_every_kind(name: str, level: str, listed: list[kernels.Floats]) -> None:
+@given(listed=rows, importance=st.none() | (constant | outlier | ramp).map(lambda x: np.abs(x).astype(np.float32)))
+@settings(max_examples=200, deadline=None)
+def test_rows_of_every_kind(
+    name: str, level: str, listed: list[kernels.Floats], importance: kernels.Floats | None
+) -> None:
     """Zeros, one outlier, denormals, huge, constant, negative zero, alternating signs, and any."""
     with np.errstate(all="ignore"):
         stacked = np.nan_to_num(np.stack(listed).astype(np.float32), posinf=3e38, neginf=-3e38)
-    expected = kernels.quantize(stacked, TYPES[name])
-    found = encoded(stacked, name, level)
+    expected = kernels.quantize(stacked, TYPES[name], importance)
+    found = encoded(stacked, name, level, importance=importance)
     finite = [i for i in range(len(stacked)) if kernels.all_finite(expected[i : i + 1], TYPES[name])]
     assert np.array_equal(expected[finite], found[finite])
     assert kernels.all_finite(expected, TYPES[name]) == kernels.all_finite(found, TYPES[name])
@@ -90,9 +105,11 @@ def test_widening_in_the_same_call(name: str, source: str, level: str) -> None:
 @pytest.mark.parametrize("name", ["Q4_0", "Q8_0"])
 @pytest.mark.parametrize("columns", [32, 96, 544, 1056])
 def test_rows_that_do_not_fill_the_lanes(name: str, columns: int) -> None:
-    weights = np.random.default_rng(1).standard_normal((7, columns)).astype(np.float32)
+    dice = np.random.default_rng(1)
+    weights = dice.standard_normal((7, columns)).astype(np.float32)
     for level in LEVELS:
         assert_ggmls(weights, name, level)
+        assert_ggmls(weights, name, level, dice.random(columns, np.float32))
 
 
 def test_what_it_does_not_do_is_left_to_ggml() -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from exaone4_gguf.converter.convert import convert, quantize
 from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.errors import QuantizeError
+from exaone4_gguf.errors import ImatrixError, QuantizeError
+from exaone4_gguf.quant.imatrix import Entry, ImportanceMatrix, read_imatrix, write_imatrix
 from exaone4_gguf.quant.recipes import FILE_TYPES, Overrides, file_type
 from exaone4_gguf.quant.types import TYPES
 from tests import llama
@@ -20,7 +22,12 @@ from tests.checkpoints import full_config, random_tensors, write_checkpoint
 SHAPES: dict[str, dict[str, Any]] = {
     "tied": full_config(),
     "untied": full_config(tie_word_embeddings=False),
-    "12 layers": full_config(num_hidden_layers=12, layer_types=["full_attention"] * 12),
+    "16 layers, 2 queries a key": full_config(
+        num_hidden_layers=16,
+        layer_types=["full_attention"] * 16,
+        num_key_value_heads=4,
+        intermediate_size=256,
+    ),
     "rows of 288": full_config(hidden_size=288, num_attention_heads=9, num_key_value_heads=3, intermediate_size=544),
     "rows of 272": full_config(
         hidden_size=272, num_attention_heads=17, num_key_value_heads=17, head_dim=16, intermediate_size=528
@@ -28,7 +35,10 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=[(s, d) for s in SHAPES for d in ("BF16", "F16", "F32")], ids=" ".join)
+SOURCES = [*((shape, "BF16") for shape in SHAPES), ("tied", "F16"), ("tied", "F32")]
+
+
+@pytest.fixture(scope="module", params=SOURCES, ids=" ".join)
 def source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A checkpoint of a shape and a dtype, and its lossless file."""
     shape, dtype = request.param
@@ -46,6 +56,64 @@ def test_files_are_those_of_llama_cpp_byte_for_byte(source: tuple[Path, Path], n
     theirs = (tmp_path / "theirs.gguf").read_bytes()
     assert convert(checkpoint, tmp_path / "ours.gguf", name).paths[0].read_bytes() == theirs
     assert quantize(lossless, tmp_path / "again.gguf", name).paths[0].read_bytes() == theirs
+
+
+def some_matrix(lossless: Path, path: Path, lacking: str = "nothing") -> ImportanceMatrix:
+    """Random importances for the layers' matrices, written and read."""
+    dice = np.random.default_rng(3)
+    entries = {
+        name: Entry(dice.lognormal(0, 2, t.shape[-1]).astype(np.float32) * 100, 100.0)
+        for name, t in read_gguf(lossless).tensors.items()
+        if name.startswith("blk.") and len(t.shape) > 1 and lacking not in name
+    }
+    write_imatrix(path, ImportanceMatrix(entries, ("some text.txt",), 12, 512))
+    return read_imatrix(path)
+
+
+@pytest.mark.parametrize("name", FILE_TYPES)
+def test_so_they_are_with_an_importance_matrix(source: tuple[Path, Path], name: str, tmp_path: Path) -> None:
+    """The keys that llama-quantize sets for it as well."""
+    checkpoint, lossless = source
+    matrix = some_matrix(lossless, tmp_path / "imatrix.gguf", lacking="attn_k")
+    params = llama.imatrix_params(matrix)
+    llama.llama_quantize(lossless, tmp_path / "theirs.gguf", FILE_TYPES[name].ftype, **params)
+    theirs = (tmp_path / "theirs.gguf").read_bytes()
+    ours = convert(checkpoint, tmp_path / "ours.gguf", name, imatrix=tmp_path / "imatrix.gguf")
+    assert ours.paths[0].read_bytes() == theirs
+    assert all("attn_k" in tensor for tensor in ours.without_importance)
+    again = quantize(lossless, tmp_path / "again.gguf", name, imatrix=matrix)
+    assert again.paths[0].read_bytes() == theirs
+
+
+def test_a_matrix_that_was_used_before_is_forgotten(full: Path, tmp_path: Path) -> None:
+    """Its keys are those of the new one, at the end, where llama.cpp sets them."""
+    lossless = convert(full, tmp_path / "lossless.gguf").paths[0]
+    old = some_matrix(lossless, tmp_path / "old.gguf")
+    new = some_matrix(lossless, tmp_path / "new.gguf", lacking="attn_v")
+    q8 = convert(full, tmp_path / "q8.gguf", "Q8_0", imatrix=old).paths[0]
+    params = llama.imatrix_params(new)
+    llama.llama_quantize(q8, tmp_path / "theirs.gguf", FILE_TYPES["Q3_K_M"].ftype, allow_requantize=True, **params)
+    ours = quantize(q8, tmp_path / "ours.gguf", "Q3_K_M", allow_requantize=True, imatrix=new).paths[0]
+    assert ours.read_bytes() == (tmp_path / "theirs.gguf").read_bytes()
+
+
+def test_a_matrix_of_another_model_is_refused(full: Path, tmp_path: Path) -> None:
+    wide = Entry(np.ones(999, np.float32), 1.0)
+    write_imatrix(tmp_path / "wide.gguf", ImportanceMatrix({"blk.0.attn_q.weight": wide}, ("a",), 1, 512))
+    with pytest.raises(ImatrixError, match=r"wide.gguf: blk.0.attn_q.weight has 999 values for rows of 256"):
+        convert(full, tmp_path / "out.gguf", "Q4_K_M", imatrix=tmp_path / "wide.gguf")
+    write_imatrix(tmp_path / "other.gguf", ImportanceMatrix({"v.blk.0.fc.weight": wide}, ("a",), 1, 512))
+    with pytest.raises(ImatrixError, match="none of its 1 entries is of a tensor of this model"):
+        convert(full, tmp_path / "out.gguf", "Q4_K_M", imatrix=tmp_path / "other.gguf")
+    assert not (tmp_path / "out.gguf").exists()
+
+
+def test_an_embedding_of_another_size_is_passed_over(full: Path, tmp_path: Path) -> None:
+    """As llama.cpp does; older tools counted its rows."""
+    widths = {"token_embd.weight": 7, "blk.0.attn_q.weight": 256}
+    entries = {name: Entry(np.ones(width, np.float32), 1.0) for name, width in widths.items()}
+    write_imatrix(tmp_path / "imatrix.gguf", ImportanceMatrix(entries, ("a",), 1, 512))
+    assert convert(full, tmp_path / "out.gguf", "Q4_K_M", imatrix=tmp_path / "imatrix.gguf").written
 
 
 Q8, Q6 = TYPES["Q8_0"], TYPES["Q6_K"]
