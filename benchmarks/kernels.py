@@ -41,7 +41,7 @@ def main() -> None:
     found = {name: rates(name, rows, options.runs) for name in native.TYPES}
     for name, by_level in found.items():
         for level, rate in by_level.items():
-            print(f"{name:6}{level:10}{rate:7.0f} M weights/s, {rate / by_level[native.GGML]:5.1f} times ggml")
+            print(f"{name:8}{level:10}{rate:7.0f} M weights/s, {rate / by_level[native.GGML]:5.1f} times ggml")
     if options.plot:
         save_plot(options.plot, "Quantization, one core", found, "million weights per second")
 

@@ -33,6 +33,17 @@ template <int N> INLINE Columns<N> emphasized(const Columns<N> &w, Columns<N> im
     return importance;
 }
 
+// Twice the mean of the squares of each block's super-block.
+INLINE Floats mean_squares_of_super_blocks(const float *weights) {
+    float by_lane[LANES];
+    for (int half = 0; half < 2; ++half) {
+        float squares = 0;
+        for (int i = 0; i < 256; ++i) squares += weights[256 * half + i] * weights[256 * half + i];
+        for (int j = 0; j < 8; ++j) by_lane[8 * half + j] = 2 * squares / 256;
+    }
+    return floats_at(by_lane);
+}
+
 // weight = scale * code for sixteen blocks of N, codes -MOST to MOST - 1, by weighted least squares; and how the codes of
 // the best of nineteen tries were made (make_qx_quants). Where a block holds nothing, its codes are all the lowest.
 template <int N, int MOST> struct Symmetric {
@@ -295,13 +306,9 @@ struct SuperBlocks {
     }
 
     INLINE void encode(const float *weights, const float *matrix, float /* of the row */, uint8_t *out) {
-        float mean_square[LANES], scales[LANES], minima[LANES], sums[LANES];
-        for (int half = 0; half < 2; ++half) {
-            float squares = 0;
-            for (int i = 0; i < 256; ++i) squares += weights[256 * half + i] * weights[256 * half + i];
-            for (int j = 0; j < 8; ++j) mean_square[8 * half + j] = 2 * squares / 256;
-        }
-        const Columns<32> w(weights), importance = emphasized(w, Columns<32>(matrix), floats_at(mean_square));
+        float scales[LANES], minima[LANES], sums[LANES];
+        const Columns<32> w(weights);
+        const Columns<32> importance = emphasized(w, Columns<32>(matrix), mean_squares_of_super_blocks(weights));
         const Affine best = search_affine<MOST>(w, importance, -0.9f, 0.05f, 36);
         Floats sum{};
         for (const Floats &x : importance.x) sum = sum + x;
@@ -420,5 +427,133 @@ struct Q6_K {
                 high[i] = at[0] >> 4 | at[2] >> 4 << 2 | at[4] >> 4 << 4 | at[6] >> 4 << 6;
             }
         }
+    }
+};
+
+// IQ4_NL and IQ4_XS: codes that stand for sixteen uneven steps (kvalues_iq4nl).
+constexpr int STEPS_OF_IQ4[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+// The nearest step, or its number: of two that are as near the larger, as of what is not a number (best_index_int8).
+template <bool NUMBER> INLINE Floats nearest_step(const Floats &x) {
+    Floats found(NUMBER ? 0 : STEPS_OF_IQ4[0]);
+    for (int i = 1; i < 16; ++i) {
+        const Ints below = x < (STEPS_OF_IQ4[i - 1] + STEPS_OF_IQ4[i]) / 2.0f;
+        found = choose(below, found, found + float(NUMBER ? 1 : STEPS_OF_IQ4[i] - STEPS_OF_IQ4[i - 1]));
+    }
+    return found;
+}
+
+// weight = scale * step, by weighted least squares: sixteen tries (quantize_row_iq4_nl_impl).
+INLINE Floats search_steps(const Columns<32> &w, const Columns<32> &importance) {
+    Floats largest{}, signed_largest{}, scale{}, best{};
+    for (const Floats &x : w.x) {
+        const Ints more = magnitude(x) > largest;
+        largest = choose(more, magnitude(x), largest);
+        signed_largest = choose(more, x, signed_largest);
+    }
+    for (int turn = -8; turn <= 7; ++turn) {
+        const bool first = turn == -8;
+        const Floats inverse = first ? 1.0f / (negative(signed_largest) / float(STEPS_OF_IQ4[0]))
+                                     : float(turn + STEPS_OF_IQ4[0]) / signed_largest;
+        Floats sum_qx{}, sum_q2{};
+        for (int i = 0; i < 32; ++i) {
+            const Floats step = nearest_step<false>(inverse * w.x[i]), weighted = importance.x[i] * step;
+            sum_qx = sum_qx + weighted * w.x[i];
+            sum_q2 = sum_q2 + weighted * step;
+        }
+        const Floats fitted = choose(sum_q2 > 0.0f, sum_qx / sum_q2, 0.0f);
+        const Ints positive = sum_q2 > 0.0f;
+        const Ints better = first ? largest >= 0.0f : (sum_qx * sum_qx > best * sum_q2) & positive;
+        scale = choose(better, fitted, scale);
+        best = choose(better, fitted * sum_qx, best);
+    }
+    return choose(largest < NOTHING, 0.0f, scale);
+}
+
+INLINE Columns<32> squared(const Columns<32> &w) {
+    Columns<32> squares;
+    for (int i = 0; i < 32; ++i) squares.x[i] = w.x[i] * w.x[i];
+    return squares;
+}
+
+// The bytes of the codes of one block.
+INLINE void pack_steps(const Codes<32> &codes, int lane, uint8_t *out) {
+    for (int i = 0; i < 16; ++i) out[i] = codes.at[i][lane] | codes.at[i + 16][lane] << 4;
+}
+
+INLINE Codes<32> codes_of_steps(const Columns<32> &w, const Floats &scale) {
+    const Floats inverse = choose(scale != 0.0f, 1.0f / scale, 0.0f);
+    Codes<32> codes;
+    for (int i = 0; i < 32; ++i) codes.set(i, truncated(nearest_step<true>(inverse * w.x[i])));
+    return codes;
+}
+
+// IQ4_NL: blocks of 32, a half as scale.
+struct IQ4_NL {
+    static constexpr int WEIGHTS = 32 * LANES, BYTES = 18 * LANES;
+    static constexpr bool HEEDS_ROW = false;
+
+    INLINE void encode(const float *weights, uint8_t *out) {
+        const Columns<32> w(weights);
+        write(w, search_steps(w, squared(w)), out);
+    }
+
+    INLINE void encode(const float *weights, const float *importance, float /* of the row */, uint8_t *out) {
+        const Columns<32> w(weights);
+        Floats squares{};
+        for (const Floats &x : w.x) squares = squares + x * x;
+        write(w, search_steps(w, emphasized(w, Columns<32>(importance), squares * (2.0f / 32))), out);
+    }
+
+    INLINE void write(const Columns<32> &w, const Floats &scale, uint8_t *out) {
+        const Codes<32> codes = codes_of_steps(w, scale);
+        for (int lane = 0; lane < LANES; ++lane, out += 18) {
+            const uint16_t half = half_from(scale[lane]);
+            memcpy(out, &half, 2);
+            pack_steps(codes, lane, out + 2);
+        }
+    }
+};
+
+// IQ4_XS: two super-blocks of eight blocks of 32, whose scales are multiples of a half in six bits.
+struct IQ4_XS {
+    static constexpr int WEIGHTS = 32 * LANES, SUPER_BYTES = 136, BYTES = 2 * SUPER_BYTES;
+    static constexpr bool HEEDS_ROW = false;
+
+    INLINE void encode(const float *weights, uint8_t *out) {
+        const Columns<32> w(weights);
+        write(w, search_steps(w, squared(w)), out);
+    }
+
+    INLINE void encode(const float *weights, const float *importance, float /* of the row */, uint8_t *out) {
+        const Columns<32> w(weights);
+        const Floats mean_square = mean_squares_of_super_blocks(weights);
+        write(w, search_steps(w, emphasized(w, Columns<32>(importance), mean_square)), out);
+    }
+
+    INLINE void write(const Columns<32> &w, const Floats &found, uint8_t *out) {
+        float by_lane[LANES];
+        for (int half = 0; half < 2; ++half) pack_scales(found, 8 * half, by_lane + 8 * half, out + SUPER_BYTES * half);
+        const Codes<32> codes = codes_of_steps(w, floats_at(by_lane));
+        for (int lane = 0; lane < LANES; ++lane)
+            pack_steps(codes, lane, out + SUPER_BYTES * (lane / 8) + 8 + 16 * (lane % 8));
+    }
+
+    // The head in 8 bytes; what the scales of the blocks are after that, before the half is rounded.
+    INLINE void pack_scales(const Floats &found, int first, float *scales, uint8_t *out) {
+        float largest = 0, signed_largest = 0;
+        for (int j = 0; j < 8; ++j)
+            if (std::fabs(found[first + j]) > largest) largest = std::fabs(signed_largest = found[first + j]);
+        const float d = -signed_largest / 32, inverse = d != 0 ? 1 / d : 0;
+        uint16_t head[2] = {half_from(d), 0};
+        uint8_t low[4] = {};
+        for (int j = 0; j < 8; ++j) {
+            const int near = nearest(inverse * found[first + j]), code = near < -32 ? -32 : near > 31 ? 31 : near;
+            scales[j] = d * code;
+            low[j / 2] |= ((code + 32) & 15) << 4 * (j % 2);
+            head[1] |= (code + 32) >> 4 << 2 * j;
+        }
+        memcpy(out, head, 4);
+        memcpy(out + 4, low, 4);
     }
 };

@@ -78,6 +78,8 @@ static Kernel kernel(int format) {
     case 12: return encode_either<Q4_K>;
     case 13: return encode_either<Q5_K>;
     case 14: return encode_either<Q6_K>;
+    case 20: return encode_either<IQ4_NL>;
+    case 23: return encode_either<IQ4_XS>;
     }
     return nullptr;
 }

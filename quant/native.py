@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from exaone4_gguf.quant.kernels import Bytes, Floats
     from exaone4_gguf.quant.types import TensorType
 
-TYPES = ("Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K")
+TYPES = ("Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")
 GGML = "ggml"
 
 

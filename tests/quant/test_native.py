@@ -30,10 +30,12 @@ def encoded(
 
 
 def assert_ggmls(rows: kernels.Floats, name: str, level: str, importance: kernels.Floats | None = None) -> None:
+    """The same bytes; where ggml's scales become infinite, ours do as well, and the rest is no matter."""
     expected = kernels.quantize(rows, TYPES[name], importance)
     found = encoded(rows, name, level, importance=importance)
-    different = np.flatnonzero((expected != found).any(axis=1))
-    assert not different.size, rows[different[0]]
+    for row in np.flatnonzero((expected != found).any(axis=1)):
+        assert not kernels.all_finite(expected[row : row + 1], TYPES[name]), rows[row]
+        assert not kernels.all_finite(found[row : row + 1], TYPES[name]), rows[row]
 
 
 def some_rows(n: int, seed: int = 0) -> kernels.Floats:
@@ -86,11 +88,7 @@ def test_rows_of_every_kind(
     """Zeros, one outlier, denormals, huge, constant, negative zero, alternating signs, and any."""
     with np.errstate(all="ignore"):
         stacked = np.nan_to_num(np.stack(listed).astype(np.float32), posinf=3e38, neginf=-3e38)
-    expected = kernels.quantize(stacked, TYPES[name], importance)
-    found = encoded(stacked, name, level, importance=importance)
-    finite = [i for i in range(len(stacked)) if kernels.all_finite(expected[i : i + 1], TYPES[name])]
-    assert np.array_equal(expected[finite], found[finite])
-    assert kernels.all_finite(expected, TYPES[name]) == kernels.all_finite(found, TYPES[name])
+    assert_ggmls(stacked, name, level, importance)
 
 
 @pytest.mark.parametrize("name", native.TYPES)
@@ -102,7 +100,7 @@ def test_widening_in_the_same_call(name: str, source: str, level: str) -> None:
     assert np.array_equal(encoded(weights, name, level, source), kernels.quantize(widened, TYPES[name]))
 
 
-@pytest.mark.parametrize("name", ["Q4_0", "Q8_0"])
+@pytest.mark.parametrize("name", ["Q4_0", "Q8_0", "IQ4_NL"])
 @pytest.mark.parametrize("columns", [32, 96, 544, 1056])
 def test_rows_that_do_not_fill_the_lanes(name: str, columns: int) -> None:
     dice = np.random.default_rng(1)
