@@ -28,6 +28,7 @@ from exaone4_gguf.errors import (
     SamplingError,
     SchemaError,
     TensorError,
+    TextError,
     TokenizerError,
     ToolError,
 )
@@ -36,6 +37,8 @@ from exaone4_gguf.version import __version__
 if TYPE_CHECKING:
     from exaone4_gguf.converter.convert import Result, convert, quantize
     from exaone4_gguf.converter.inspect import Summary, inspect
+    from exaone4_gguf.proof.report import Report
+    from exaone4_gguf.proof.verify import verify
     from exaone4_gguf.quant.recipes import FILE_TYPES, Overrides
     from exaone4_gguf.runtime.chat import Exaone4
     from exaone4_gguf.runtime.reply import Reply, Usage
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 _LAZY = {
     "Exaone4": "runtime.chat",
     "Reply": "runtime.reply",
+    "Report": "proof.report",
     "Tool": "runtime.tools",
     "Usage": "runtime.reply",
     "FILE_TYPES": "quant.recipes",
@@ -53,6 +57,7 @@ _LAZY = {
     "convert": "converter.convert",
     "inspect": "converter.inspect",
     "quantize": "converter.convert",
+    "verify": "proof.verify",
 }
 
 __all__ = [
@@ -74,6 +79,7 @@ __all__ = [
     "PromptError",
     "QuantizeError",
     "Reply",
+    "Report",
     "RequestError",
     "Result",
     "RuntimeFailure",
@@ -81,6 +87,7 @@ __all__ = [
     "SchemaError",
     "Summary",
     "TensorError",
+    "TextError",
     "TokenizerError",
     "Tool",
     "ToolError",
@@ -89,6 +96,7 @@ __all__ = [
     "convert",
     "inspect",
     "quantize",
+    "verify",
 ]
 
 

@@ -18,6 +18,7 @@ import click
 
 from exaone4_gguf.chat_command import chat
 from exaone4_gguf.errors import Exaone4Error, QuantizeError
+from exaone4_gguf.verify_command import verify
 from exaone4_gguf.version import __version__
 
 if TYPE_CHECKING:
@@ -221,6 +222,7 @@ def inspect(path: Path, as_json: bool) -> None:
         print_summary(summary)
 
 
+cli.add_command(verify)
 cli.add_command(chat)
 
 

@@ -8,6 +8,7 @@
     ├── TensorError              a value that cannot be stored: NaN, infinite, too large for its type
     ├── QuantizeError            a type that is unknown or does not apply
     │   └── ImatrixError         an importance matrix that cannot be read, or is of another model
+    ├── TextError                a text to compare or to calibrate on: unreadable, or too short
     ├── OutputError              the target: it exists, its folder is missing, the disk is full
     ├── RuntimeFailure           llama.cpp cannot be loaded, or refuses what it was given
     │   └── ContextOverflow      the prompt is longer than the context
@@ -62,6 +63,10 @@ class QuantizeError(Exaone4Error):
 
 class ImatrixError(QuantizeError):
     """An importance matrix cannot be read, or does not belong to the model."""
+
+
+class TextError(Exaone4Error):
+    """A text to compare models on, or to calibrate with, cannot be read or is too short."""
 
 
 class OutputError(Exaone4Error):

@@ -27,8 +27,30 @@ def show_progress(plan: Plan) -> Iterator[Callable[[int], None]]:
         with _bar(console, title, plan.size) as advance:
             yield advance
     else:
-        with _lines(console, title, plan.size) as advance:
+        with _lines(console, title, lambda n: f"{decimal(n)} of {decimal(plan.size)}") as advance:
             yield advance
+
+
+@contextmanager
+def show_count(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show how much of a total is done, in percent, while the context lasts."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with _percent_bar(console, escape(title), total) as advance:
+            yield advance
+    else:
+        with _lines(console, escape(title), lambda done: f"{100 * done // max(1, total)} %") as advance:
+            yield advance
+
+
+@contextmanager
+def _percent_bar(console: Console, title: str, total: int) -> Iterator[Callable[[int], None]]:
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda n: progress.advance(task, n)
 
 
 @contextmanager
@@ -42,7 +64,7 @@ def _bar(console: Console, title: str, total: int) -> Iterator[Callable[[int], N
 
 
 @contextmanager
-def _lines(console: Console, title: str, total: int) -> Iterator[Callable[[int], None]]:
+def _lines(console: Console, title: str, told: Callable[[int], str]) -> Iterator[Callable[[int], None]]:
     done, last, lock = 0, time.monotonic(), threading.Lock()
 
     def advance(n_bytes: int) -> None:
@@ -51,6 +73,6 @@ def _lines(console: Console, title: str, total: int) -> Iterator[Callable[[int],
             done += n_bytes
             if (now := time.monotonic()) - last >= _LINE_EVERY:
                 last = now
-                console.print(f"{title}: {decimal(done)} of {decimal(total)}", highlight=False)
+                console.print(f"{title}: {told(done)}", highlight=False)
 
     yield advance

@@ -115,10 +115,17 @@ class Context:
                 progress(len(self.tokens))
         return kept
 
-    def append(self, tokens: Sequence[int]) -> None:
-        """Evaluate tokens after those in the cache; at most ``n_batch`` of them."""
+    def append(self, tokens: Sequence[int], *, all_logits: bool = False) -> None:
+        """Evaluate tokens after those in the cache; at most ``n_batch`` of them.
+
+        Args:
+            all_logits: compute those after each of the tokens, for ``last_logits``.
+        """
         array = (self._api.llama_token * len(tokens))(*tokens)
-        result = self._api.llama_decode(self.pointer, self._api.llama_batch_get_one(array, len(tokens)))
+        batch = self._api.llama_batch_get_one(array, len(tokens))
+        if all_logits:
+            batch.logits = (ctypes.c_int8 * len(tokens))(*[1] * len(tokens))
+        result = self._api.llama_decode(self.pointer, batch)
         if result == 0:
             self.tokens.extend(tokens)
             return
@@ -134,6 +141,15 @@ class Context:
 
         pointer = self._api.llama_get_logits_ith(self.pointer, -1)
         return np.ctypeslib.as_array(pointer, shape=(self._model.n_vocab,))
+
+    def last_logits(self, n: int) -> Logits:
+        """The logits after each of the last ``n`` tokens, of shape (n, n_vocab): llama.cpp's own memory.
+
+        They are there only if ``all_logits`` asked for them, and until the next token.
+        """
+        import numpy as np
+
+        return np.ctypeslib.as_array(self._api.llama_get_logits(self.pointer), shape=(n, self._model.n_vocab))
 
     def start(self) -> None:
         """Forget a cancellation that came too late for the last generation."""

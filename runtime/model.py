@@ -27,6 +27,7 @@ class Model:
         n_gpu_layers: how many layers go to the GPU; -1 for all.
         use_mmap: map the weights instead of reading them.
         vocab_only: load the tokenizer alone.
+        repack: let llama.cpp copy weights into the layout that its quickest kernels want, which takes memory.
 
     Raises:
         GGUFError: not a GGUF file, damaged, another architecture, or one that llama.cpp would compute wrong.
@@ -34,7 +35,13 @@ class Model:
     """
 
     def __init__(
-        self, path: str | Path, *, n_gpu_layers: int = 0, use_mmap: bool = True, vocab_only: bool = False
+        self,
+        path: str | Path,
+        *,
+        n_gpu_layers: int = 0,
+        use_mmap: bool = True,
+        vocab_only: bool = False,
+        repack: bool = True,
     ) -> None:
         self.path = Path(path)
         _check_file(self.path)
@@ -44,6 +51,7 @@ class Model:
         params.n_gpu_layers = n_gpu_layers
         params.load_mode = self._api.LLAMA_LOAD_MODE_MMAP if use_mmap else self._api.LLAMA_LOAD_MODE_NONE
         params.vocab_only = vocab_only
+        params.use_extra_bufts = repack
         self.pointer = self._api.llama_model_load_from_file(str(self.path).encode(), params)
         if not self.pointer:
             raise GGUFError(f"{self.path}: llama.cpp cannot load it: {last_error()}")
@@ -51,7 +59,7 @@ class Model:
         self.vocab = self._api.llama_model_get_vocab(self.pointer)
         self.n_vocab: int = self._api.llama_vocab_n_tokens(self.vocab)
         try:
-            self._check_model()
+            self._check_model(vocab_only)
         except GGUFError:
             self.close()
             raise
@@ -104,7 +112,7 @@ class Model:
         """The tokens that end a generation in llama.cpp."""
         return frozenset(i for i in range(self.n_vocab) if self._api.llama_vocab_is_eog(self.vocab, i))
 
-    def _check_model(self) -> None:
+    def _check_model(self, vocab_only: bool) -> None:
         architecture = self.metadata.get("general.architecture")
         if architecture != ARCHITECTURE:
             raise GGUFError(f"{self.path}: architecture is '{architecture}', not {ARCHITECTURE}")
@@ -113,6 +121,8 @@ class Model:
             raise GGUFError(
                 f"{self.path}: its tokenizer is {tokenizer[0]}, {tokenizer[1]}; EXAONE 4's is gpt2, exaone4"
             )
+        if vocab_only:
+            return  # it computes nothing
         n_layers = int(self.metadata.get(f"{ARCHITECTURE}.block_count", 0))
         has_window = f"{ARCHITECTURE}.attention.sliding_window" in self.metadata
         if n_layers == WINDOWED_DEPTH and not any_layer_slides(self.path):

@@ -27,6 +27,7 @@ PUBLIC = {
     "PromptError",
     "QuantizeError",
     "Reply",
+    "Report",
     "RequestError",
     "Result",
     "RuntimeFailure",
@@ -34,6 +35,7 @@ PUBLIC = {
     "SchemaError",
     "Summary",
     "TensorError",
+    "TextError",
     "TokenizerError",
     "Tool",
     "ToolError",
@@ -42,6 +44,7 @@ PUBLIC = {
     "convert",
     "inspect",
     "quantize",
+    "verify",
 }
 
 

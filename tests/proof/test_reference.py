@@ -19,7 +19,7 @@ from tests.test_faithful import MODELS, reference_logits
 
 
 def some_tokens(n: int, low: int = 300, high: int = 704) -> list[int]:
-    return np.random.default_rng(1).integers(low, high, n).tolist()
+    return [int(i) for i in np.random.default_rng(1).integers(low, high, n)]
 
 
 def streamed_logits(folder: Path, tokens: list[int]) -> torch.Tensor:

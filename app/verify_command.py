@@ -1,0 +1,139 @@
+"""The command line's ``verify``: it parses, calls ``proof.verify.verify``, and prints the report."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from exaone4_gguf.proof.report import FileReport, Part, Report
+
+PARTS = ("metadata", "tensors", "tokenizer", "template", "behaviour")
+"""As in proof.verify, which is not imported before it is needed; a test compares them."""
+
+_COLOURS = {"passed": "green", "failed": "bold red", "not evaluated": "yellow"}
+_WIDE = 200
+"""Columns where there is no terminal, so that no table is cut."""
+_MOST = 20
+"""Findings of a part that are printed; --json has all."""
+
+
+@click.command()
+@click.argument("model_dir")
+@click.argument("files", metavar="FILE.gguf...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
+@click.option("--plot", metavar="FILE", type=click.Path(path_type=Path), help="A picture of the report: png, svg, pdf.")
+@click.option(
+    "--only",
+    "parts",
+    type=click.Choice(PARTS),
+    multiple=True,
+    help="Only this part: metadata, tensors, tokenizer, template or behaviour. May be repeated.",
+)
+@click.option("--tokens", default=512, show_default=True, help="Tokens that the model reads for the part behaviour.")
+@click.option(
+    "--data", metavar="TEXT", type=click.Path(path_type=Path), help="A text file to read instead of the built-in texts."
+)
+@click.option("-t", "--threads", type=click.IntRange(min=1), help="Threads; by default all processors.")
+def verify(
+    model_dir: str,
+    files: tuple[Path, ...],
+    as_json: bool,
+    plot: Path | None,
+    parts: tuple[str, ...],
+    tokens: int,
+    data: Path | None,
+    threads: int | None,
+) -> int:
+    """Verify that each FILE.gguf means what the checkpoint in MODEL_DIR means.
+
+    Part by part: the metadata that llama.cpp computes with, every tensor, the tokenizer, the chat template, and the
+    logits, against EXAONE 4's forward pass streamed from the checkpoint. Of several files, a table tells what their
+    types cost. The exit code is 0 if all is right, and 1 if something is wrong or could not be evaluated.
+    """
+    from exaone4_gguf.progress import show_count
+    from exaone4_gguf.proof.verify import verify
+
+    if plot:
+        from exaone4_gguf.proof.plot import check_plot
+
+        check_plot(plot)
+    tell = functools.partial(click.echo, err=True)
+    options = {"tokens": tokens, "data": data, "threads": threads}
+    report = verify(model_dir, files, parts=parts or PARTS, show_progress=show_count, tell=tell, **options)  # type: ignore[arg-type]
+    if plot:
+        from exaone4_gguf.proof.plot import save_plot
+
+        save_plot(report, plot)
+    show(report, as_json)
+    return exit_code(report)
+
+
+def exit_code(report: Report) -> int:
+    """0 only if every part of every file passed."""
+    return int(report.verdict != "passed")
+
+
+def show(report: Report, as_json: bool = False, err: bool = False) -> None:
+    """Print a report on stdout, readably or as JSON."""
+    if as_json:
+        import json
+
+        click.echo(json.dumps(report.to_json(), ensure_ascii=False, indent=1))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True, stderr=err)
+    if not console.is_terminal:
+        console.width = _WIDE
+    for file in report.files:
+        _show_file(console, file)
+    if len(report.files) > 1:
+        console.print(_costs(report))
+
+
+def _show_file(console: object, file: FileReport) -> None:
+    from rich.console import Console
+    from rich.filesize import decimal
+    from rich.text import Text
+
+    assert isinstance(console, Console)
+    size = f" ({file.file_type}, {decimal(file.size)}) "
+    console.print(Text(file.path, style="bold") + Text(size) + Text(file.verdict, style=_COLOURS[file.verdict]))
+    for part in file.parts:
+        label = Text(f"{part.name:<11}", style="cyan")
+        console.print(label + Text(f"{part.verdict:<14}", style=_COLOURS[part.verdict]) + Text(part.summary))
+        for line in _lines(part):
+            console.print(Text(f"{'':11}{line}"))
+    console.print()
+
+
+def _lines(part: Part) -> list[str]:
+    lines = [f"{finding.where}: {finding.what}" for finding in part.findings[:_MOST]]
+    if len(part.findings) > _MOST:
+        lines.append(f"{len(part.findings) - _MOST:,} more; --json has all")
+    return [*lines, *(f"note: {note}" for note in part.notes)]
+
+
+def _costs(report: Report) -> Table:
+    """What each file costs beside the checkpoint."""
+    from rich.filesize import decimal
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="cyan")
+    columns = ("file", "type", "size", "bits", "verdict", "mean KL", "99% KL", "same top", "perplexity", "checkpoint's")
+    for i, heading in enumerate(columns):
+        table.add_column(heading, justify="right" if 2 <= i <= 3 or i >= 5 else "left", no_wrap=True)
+    for file in report.files:
+        row = [Path(file.path).name, file.file_type, decimal(file.size), f"{file.bits_per_weight:.2f}", file.verdict]
+        cost = file.figures("behaviour").get("cost")
+        if cost:
+            row += [f"{cost['mean_kl']:.4g}", f"{cost['kl_99']:.4g}", f"{cost['same_top']:.1%}"]
+            row += [f"{cost['perplexity']:.5g}", f"{cost['reference_perplexity']:.5g}"]
+        table.add_row(*row)
+    return table

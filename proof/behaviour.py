@@ -1,0 +1,180 @@
+"""The part ``behaviour``: llama.cpp's logits against the streamed reference on the same tokens, twice.
+
+With the checkpoint's weights, the reference tells what the file's types cost; that is reported. With the file's own
+weights, it tells what the conversion got wrong, whatever the types: that decides. In between lies what ggml's kernels
+round (``rounding``), so the second comparison is made with inputs rounded as ggml does; what the rounding alone
+changes is measured beside it, and is what a right file may differ by at most.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exaone4_gguf.converter.config import Exaone4Config
+from exaone4_gguf.converter.gguf_file import GGUFFile
+from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.errors import GGUFError, RuntimeFailure
+from exaone4_gguf.proof.corpus import PROSE
+from exaone4_gguf.proof.report import Finding, Part, judged, not_evaluated
+from exaone4_gguf.runtime.context import CACHE_TYPES, Context
+from exaone4_gguf.runtime.machine import available_memory, physical_cores
+from exaone4_gguf.runtime.model import Model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from exaone4_gguf.proof.divergence import Divergence
+    from exaone4_gguf.proof.reference import Reference
+
+NAME = "behaviour"
+
+BATCH = 64
+"""Tokens whose logits are held at a time."""
+
+_BUFFERS = 1 << 29
+"""Bytes for what llama.cpp computes in, and for our own slabs."""
+
+FLOOR = 1e-6
+"""Mean KL that is near zero in any case: right F32 files come to 1e-9."""
+NOISE = 3.0
+"""How many times what the rounding alone changes a right file may differ by."""
+
+
+def choose_tokens(n: int, tokenize: Callable[[str], list[int]], data: str) -> list[int]:
+    """``n`` token ids: of the user's text, else of the built-in prose, from its beginning again where it is short."""
+    ids = tokenize(data or "\n\n".join(PROSE)) or [0]
+    return (ids * (n // len(ids) + 1))[:n]
+
+
+def memory_needed(config: Exaone4Config, gguf: GGUFFile, n_tokens: int) -> int:
+    """Bytes that llama.cpp takes: the file, which it maps, a cache in 32 bits, and its buffers."""
+    weights = sum(t.rows.nbytes for t in gguf.tensors.values())
+    cache = 4 * 2 * config.num_hidden_layers * config.kv_size * (n_tokens + BATCH)
+    return weights + cache + _BUFFERS + 4 * 3 * BATCH * config.vocab_size
+
+
+@dataclass
+class Behaviour:
+    """The comparison for several files of one checkpoint; the checkpoint's side is computed once.
+
+    Args:
+        tensors: the checkpoint's, by their GGUF names.
+        tokens: what both read, as one sequence.
+        tell: is told how much memory llama.cpp will need.
+    """
+
+    config: Exaone4Config
+    tensors: Sequence[SourceTensor]
+    tokens: Sequence[int]
+    tell: Callable[[str], None] = lambda line: None
+
+    def weights_used(self, gguf: GGUFFile) -> int:
+        """How many weights ``check`` will tell its progress of."""
+        blocks = sum(t.n_weights for t in self.tensors if len(t.shape) == 2 and t.name.startswith("blk."))
+        batches = -(-len(self.tokens) // BATCH)
+        passes = 1 if "_checkpoint" in self.__dict__ else 2
+        return passes * blocks + 2 * batches * self.config.vocab_size * self.config.hidden_size
+
+    def check(self, gguf: GGUFFile, progress: Callable[[int], None] = lambda n: None) -> Part:
+        """Compare one file. Its tensors must be there, in their shapes."""
+        self._progress = progress
+        needed, free = memory_needed(self.config, gguf, len(self.tokens)), available_memory()
+        self.tell(f"llama.cpp needs {needed / 1e9:.1f} GB of memory for {gguf.path.name}")
+        if free is not None and free < needed:
+            return not_evaluated(NAME, f"llama.cpp needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} are free")
+        try:
+            figures = self._compare(gguf)
+        except GGUFError as e:
+            return judged(NAME, "llama.cpp does not run it", [Finding("llama.cpp", str(e))])
+        except RuntimeFailure as e:
+            return not_evaluated(NAME, str(e))
+        return self._judged(figures)
+
+    def _judged(self, figures: Mapping[str, Divergence]) -> Part:
+        cost, own, noise = figures["cost"], figures["conversion"], figures["rounding"]
+        limit = max(FLOOR, NOISE * noise.mean_kl)
+        wrong = []
+        if not own.mean_kl <= limit:
+            what = f"mean KL {own.mean_kl:.2g} to the reference with the file's own weights; a right file has at most"
+            wrong.append(Finding("logits", f"{what} {limit:.2g}"))
+        summary = (
+            f"{own.tokens:,} tokens: mean KL {own.mean_kl:.2g} with the file's own weights (at most {limit:.2g}), "
+            f"{cost.mean_kl:.2g} with the checkpoint's"
+        )
+        told = {name: asdict(divergence) for name, divergence in figures.items()}
+        return judged(NAME, summary, wrong, self._notes(), told | {"limit": limit})
+
+    def _notes(self) -> Iterator[str]:
+        window = self.config.sliding_window
+        if window is not None and len(self.tokens) <= window:
+            yield f"the window of {window} was not reached; --tokens {window + 128} would"
+
+    def _compare(self, gguf: GGUFFile) -> dict[str, Divergence]:
+        """Of llama.cpp from the checkpoint, and from the file's weights; of these, rounded and not."""
+        import torch
+
+        from exaone4_gguf.proof.divergence import Comparison
+
+        checkpoint, hidden = self._checkpoint
+        file, (exact, rounded) = self._file(gguf)
+        found = {name: Comparison() for name in ("cost", "conversion", "rounding")}
+        with closing(self._llama(gguf)) as batches:
+            for first, logits in batches:
+                last = first + len(logits)
+                model, following = torch.from_numpy(logits), torch.tensor(self.tokens[first + 1 : last + 1])
+                own = file.logits(torch.stack((exact[first:last], rounded[first:last])))
+                found["cost"].add(checkpoint.logits(hidden[first:last]), model, following)
+                found["conversion"].add(own[1], model, following)
+                found["rounding"].add(own[0], own[1], following)
+        return {name: comparison.figures() for name, comparison in found.items()}
+
+    @functools.cached_property
+    def _checkpoint(self) -> tuple[Reference, Tensor]:
+        """The reference with the checkpoint's weights, and its hidden states."""
+        reference = self._reference(self.tensors, lambda name, x: x)
+        return reference, reference.hidden_states(self._ids(1))[0]
+
+    def _file(self, gguf: GGUFFile) -> tuple[Reference, Tensor]:
+        """The reference with the file's weights, and its hidden states twice: exact, and with inputs rounded."""
+        import torch
+
+        from exaone4_gguf.proof.rounding import rounded
+
+        def inputs(name: str, x: Tensor) -> Tensor:
+            return torch.stack((x[0], rounded(x[1], gguf.tensors[name].type)))
+
+        reference = self._reference(gguf.tensors.values(), inputs)
+        return reference, reference.hidden_states(self._ids(2))
+
+    def _reference(self, tensors: Iterable[SourceTensor], inputs: Any) -> Reference:
+        from exaone4_gguf.proof.reference import Reference, Weights
+
+        return Reference(self.config, Weights(tensors), inputs, lambda n: self._progress(n))
+
+    def _ids(self, copies: int) -> Tensor:
+        import torch
+
+        return torch.tensor([list(self.tokens)] * copies)
+
+    def _llama(self, gguf: GGUFFile) -> Generator[tuple[int, Any]]:
+        """The logits of llama.cpp, batch by batch, with the position of the first; valid until the next."""
+        threads = physical_cores()
+        with (
+            closing(Model(Path(gguf.parts[0]), repack=False)) as model,
+            closing(self._context(model, threads)) as context,
+        ):
+            for first in range(0, len(self.tokens), BATCH):
+                batch = self.tokens[first : first + BATCH]
+                context.append(batch, all_logits=True)
+                yield first, context.last_logits(len(batch))
+
+    def _context(self, model: Model, threads: int) -> Context:
+        """A cache in 32 bits, without flash attention: what llama.cpp would round there is no matter of the file."""
+        f32 = CACHE_TYPES["f32"]
+        size = len(self.tokens) + BATCH
+        return Context(model, n_ctx=size, n_threads=threads, n_batch=BATCH, flash_attn=False, type_k=f32, type_v=f32)

@@ -1,0 +1,121 @@
+"""A picture of a report: one file's tensors and logits, or what several files cost for their size."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from exaone4_gguf.errors import OutputError
+from exaone4_gguf.proof.report import FileReport, Report, Verdict
+
+FORMATS = (".png", ".svg", ".pdf")
+_COLOURS = {Verdict.PASSED: "tab:green", Verdict.FAILED: "tab:red", Verdict.NOT_EVALUATED: "tab:olive"}
+_LEAST = 1e-9
+"""What zero is drawn as, on axes that have none."""
+
+
+def check_plot(path: Path) -> None:
+    """Refuse what could not be drawn, before the work is done.
+
+    Raises:
+        OutputError: another format, no such folder, or matplotlib is missing.
+    """
+    if path.suffix.lower() not in FORMATS:
+        raise OutputError(f"{path}: a picture is one of {', '.join(FORMATS)}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise OutputError(f"{path}: {'it is a folder' if path.is_dir() else 'no such folder'}")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise OutputError(f"{path}: pictures need matplotlib: pip install 'exaone4-gguf[plot]'")
+
+
+def save_plot(report: Report, path: Path) -> None:
+    """Draw a report into a file.
+
+    Raises:
+        OutputError: it cannot be drawn or written there.
+    """
+    check_plot(path)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 8 if len(report.files) == 1 else 6), layout="constrained")
+    if len(report.files) == 1:
+        _draw_file(figure, report.files[0])
+    else:
+        _draw_costs(figure, report)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".plot-") as folder:
+            drawn = Path(folder, path.name)
+            figure.savefig(drawn, dpi=120)
+            os.replace(drawn, path)
+    except OSError as e:
+        raise OutputError(f"{path}: it cannot be written: {e.strerror or e}") from e
+
+
+def _draw_file(figure: Any, file: FileReport) -> None:
+    """The tensors' errors by layer, the logits' divergence by token, and the verdicts."""
+    verdicts = ", ".join(f"{part.name} {part.verdict}" for part in file.parts)
+    figure.suptitle(f"{Path(file.path).name} ({file.file_type}): {file.verdict}\n{verdicts}", fontsize=10)
+    above, below = figure.subplots(2, 1)
+    _draw_tensors(above, file)
+    _draw_logits(below, file)
+
+
+def _draw_tensors(axes: Any, file: FileReport) -> None:
+    rows = file.figures("tensors").get("tensors", [])
+    wrong = {f.where for part in file.parts if part.name == "tensors" for f in part.findings}
+    for i, role in enumerate(sorted({_role(row["name"]) for row in rows})):
+        own = [row for row in rows if _role(row["name"]) == role]
+        x = [_layer(row["name"]) for row in own]
+        axes.plot(x, [max(_LEAST, row["relative_error"]) for row in own], ".", color=f"C{i % 10}", label=role)
+        axes.plot(x, [max(_LEAST, row["expected_error"]) for row in own], "-", color=f"C{i % 10}", alpha=0.4)
+    for row in (row for row in rows if row["name"] in wrong):
+        at = _layer(row["name"]), max(_LEAST, row["relative_error"])
+        axes.plot(*at, "x", color="red", markersize=10)
+        axes.annotate(row["name"], at, color="red", fontsize=7)
+    axes.set(title="tensors: relative error (dots) and what the type gives (lines)", xlabel="layer", yscale="log")
+    axes.legend(fontsize=6, ncols=2, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _draw_logits(axes: Any, file: FileReport) -> None:
+    figures = file.figures("behaviour")
+    labels = {
+        "cost": "from the checkpoint: what the type costs",
+        "conversion": "from the file's own weights: what decides",
+        "rounding": "what llama.cpp's rounding changes",
+    }
+    for name, label in labels.items():
+        if name in figures:
+            axes.plot([max(_LEAST, kl) for kl in figures[name]["kl"]], label=label, linewidth=0.8)
+    if figures:
+        axes.axhline(figures["limit"], color="red", linewidth=0.8, linestyle=":", label="the most that the mean may be")
+        axes.legend(fontsize=7)
+    axes.set(title="logits: KL divergence by token, in nats", xlabel="token", yscale="log" if figures else "linear")
+
+
+def _draw_costs(figure: Any, report: Report) -> None:
+    axes = figure.subplots()
+    for file in report.files:
+        cost = file.figures("behaviour").get("cost")
+        if cost:
+            at = file.size / 1e9, max(_LEAST, cost["mean_kl"])
+            axes.plot(*at, "o", color=_COLOURS[file.verdict])
+            label = f"{file.file_type}\nsame top {cost['same_top']:.1%}"
+            axes.annotate(label, at, xytext=(5, 5), textcoords="offset points", fontsize=8)
+    axes.set(
+        title=f"{report.model}: what a type costs", xlabel="size in GB", ylabel="mean KL from the checkpoint, nats"
+    )
+    axes.set_yscale("log")
+    axes.margins(0.15)
+
+
+def _role(name: str) -> str:
+    return re.sub(r"^blk\.\d+\.", "", name).removesuffix(".weight")
+
+
+def _layer(name: str) -> int:
+    match = re.match(r"blk\.(\d+)\.", name)
+    return int(match[1]) if match else -1

@@ -1,0 +1,183 @@
+"""The part ``tensors``: all there, of the right shape, and each with the values of its source."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from exaone4_gguf.converter.names import ROPE_FREQS
+from exaone4_gguf.converter.pipeline import SLAB_WEIGHTS
+from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.proof.blocks import Tally, compare
+from exaone4_gguf.proof.origin import quantized_before, whose
+from exaone4_gguf.proof.report import Finding, Part, judged
+
+NAME = "tensors"
+
+TOLERANCES = {ROPE_FREQS: 1e-5}
+"""Computed in float64 here and in float32 by other converters."""
+
+RATIO = 1.25
+RATIO_WITH_IMATRIX = 3.0
+"""How many times the error of our blocks a tensor may have. An importance matrix trades it against the error of what
+matters: up to 2.5 times was measured, with weights by column that are lognormal with sigma 4."""
+
+NEGLIGIBLE = 0.05
+"""An intermediate quantization whose error is below this share of the whole is told, but is no failure."""
+
+_OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A tensor of the file with its source."""
+
+    source: SourceTensor
+    file: SourceTensor
+
+
+def check_tensors(
+    expected: Sequence[SourceTensor],
+    found: Mapping[str, SourceTensor],
+    *,
+    has_imatrix: bool = False,
+    threads: int = 1,
+    progress: Progress = lambda n: None,
+) -> Part:
+    """Compare every tensor of a file with its source.
+
+    Args:
+        expected: the checkpoint's tensors, by their GGUF names.
+        has_imatrix: the file says that it was made with an importance matrix.
+        progress: called with the number of weights just compared, from any thread.
+    """
+    wrong = list(shape_faults(expected, found))
+    pairs = _pairs(expected, found)
+    tallies = _compared(list(pairs), threads, progress)
+    notes: list[str] = []
+    rows = []
+    for pair in pairs:
+        tally = tallies[pair.file.name]
+        wrong += _judged(pair, tally, expected, has_imatrix, notes)
+        rows.append(_row(pair, tally))
+    exact = sum(row["reproduced"] == 1 for row in rows)
+    summary = f"{len(rows)} of {len(expected)} compared, {exact} of them byte for byte what the checkpoint gives"
+    return judged(NAME, summary, wrong, _shortened(notes), {"tensors": rows})
+
+
+def shape_faults(expected: Sequence[SourceTensor], found: Mapping[str, SourceTensor]) -> Iterator[Finding]:
+    """Tensors that are missing, have another shape, or are none of the model's."""
+    for source in expected:
+        file = found.get(source.name)
+        if file is None:
+            yield Finding(source.name, "missing")
+        elif file.shape != source.shape:
+            yield Finding(source.name, f"has shape {list(file.shape)}; the checkpoint's is {list(source.shape)}")
+        elif len(source.shape) == 1 and file.type.name != "F32":
+            yield Finding(source.name, f"is {file.type}; llama.cpp needs F32 here")
+    known = {source.name for source in expected}
+    for name in sorted(found.keys() - known - {_OUTPUT}):
+        yield Finding(name, "is not one of the model's tensors")
+
+
+def _pairs(expected: Sequence[SourceTensor], found: Mapping[str, SourceTensor]) -> list[_Pair]:
+    """What can be compared. A tied model's output may stand in the file as well, if it is the embedding."""
+    sources = {source.name: source for source in expected}
+    if _OUTPUT in found:
+        sources.setdefault(_OUTPUT, sources[_EMBEDDING])
+    both = ((source, found[name]) for name, source in sources.items() if name in found)
+    return [_Pair(source, file) for source, file in both if source.shape == file.shape]
+
+
+def _compared(pairs: Sequence[_Pair], threads: int, progress: Progress) -> dict[str, Tally]:
+    """The blocks of all tensors, on all cores, a slab at a time."""
+    tallies = {pair.file.name: Tally() for pair in pairs}
+    lock = threading.Lock()
+
+    def work(slab: tuple[_Pair, int, int]) -> None:
+        pair, first, last = slab
+        part = compare(pair.source, pair.file, first, last, TOLERANCES.get(pair.file.name, 0.0))
+        with lock:
+            tallies[pair.file.name].add(part)
+        progress(pair.source.n_weights * (last - first) // max(1, len(pair.source.rows)))
+
+    slabs = _slabs(pairs)
+    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
+        while batch := list(islice(slabs, 64 * threads)):
+            list(pool.map(work, batch))
+    return tallies
+
+
+def _slabs(pairs: Sequence[_Pair]) -> Iterator[tuple[_Pair, int, int]]:
+    for pair in pairs:
+        n_rows = len(pair.source.rows)
+        step = max(1, SLAB_WEIGHTS * n_rows // max(1, pair.source.n_weights))
+        for first in range(0, n_rows, step):
+            yield pair, first, min(first + step, n_rows)
+
+
+def _judged(
+    pair: _Pair, tally: Tally, expected: Sequence[SourceTensor], has_imatrix: bool, notes: list[str]
+) -> Iterator[Finding]:
+    """What is wrong with a tensor, with its cause where that can be seen; what is only told goes to ``notes``."""
+    name = pair.file.name
+    if tally.all_equal:
+        return
+    before = None if pair.file.type.is_float or tally.mostly_equal else quantized_before(pair.source, pair.file)
+    if before and (before[1] > NEGLIGIBLE or tally.wrong):
+        yield Finding(name, f"its values were {before[0]} before: {_error(pair, tally)}")
+    elif (count := tally.worse if tally.mostly_equal else tally.wrong) > 0:
+        yield Finding(name, _wrong_blocks(pair, tally, count, whose(pair.file, pair.source, expected)))
+    elif not tally.error <= _ratio(pair, tally, has_imatrix) * tally.expected + 1e-30:
+        yield Finding(name, _error(pair, tally))
+    elif before:
+        notes.append(f"the values of {name} were {before[0]} before, which costs little")
+    elif not tally.mostly_equal:
+        notes.append(f"{name} is not what this version of ggml makes of the checkpoint, but as near to it")
+    else:
+        other = tally.made - tally.equal
+        notes.append(f"{name}: {other:,} of {tally.made:,} blocks have other bytes, and errors as they should be")
+
+
+def _ratio(pair: _Pair, tally: Tally, has_imatrix: bool) -> float:
+    if pair.file.type.is_float:
+        return float("inf")  # each value was compared
+    return RATIO_WITH_IMATRIX if has_imatrix else RATIO
+
+
+def _wrong_blocks(pair: _Pair, tally: Tally, count: int, whose_values: str) -> str:
+    row, column = (tally.worse_at if tally.mostly_equal else tally.wrong_at)[0]
+    at = f"[{column}]" if len(pair.source.shape) == 1 else f"[{row}, {column}]"
+    unit = "values" if pair.file.type.is_float else "blocks"
+    told = f"; {whose_values}" if whose_values else ""
+    return f"{count:,} of {tally.blocks:,} {unit} are wrong, the first at {at}: {_error(pair, tally)}{told}"
+
+
+def _error(pair: _Pair, tally: Tally) -> str:
+    found, wanted = relative(tally.error, tally.energy), relative(tally.expected, tally.energy)
+    return f"relative error {found:.3g}, where {pair.file.type} gives {wanted:.3g}"
+
+
+def relative(error: float, energy: float) -> float:
+    """Root mean square error over root mean square, of sums of squares."""
+    return float((error / energy) ** 0.5) if energy else 0.0
+
+
+def _row(pair: _Pair, tally: Tally) -> dict[str, Any]:
+    return {
+        "name": pair.file.name,
+        "type": pair.file.type.name,
+        "relative_error": relative(tally.error, tally.energy),
+        "expected_error": relative(tally.expected, tally.energy),
+        "reproduced": tally.equal / tally.blocks if tally.blocks else 1.0,
+    }
+
+
+def _shortened(notes: Sequence[str], most: int = 3) -> list[str]:
+    more = [f"{len(notes) - most} more tensors are like that"] if len(notes) > most else []
+    return [*notes[:most], *more]

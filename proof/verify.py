@@ -1,0 +1,174 @@
+"""``verify``: does a GGUF file mean what its checkpoint means? Part by part, with what is wrong by name."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from exaone4_gguf.converter.config import Exaone4Config, read_config
+from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
+from exaone4_gguf.converter.hub import model_folder
+from exaone4_gguf.converter.model import Model, from_checkpoint
+from exaone4_gguf.converter.pipeline import default_threads
+from exaone4_gguf.errors import RequestError, TextError
+from exaone4_gguf.proof import behaviour, metadata, template, tensors, tokenizer
+from exaone4_gguf.proof.report import FileReport, Part, Report, not_evaluated
+from exaone4_gguf.quant.recipes import FILE_TYPES
+
+PARTS = (metadata.NAME, tensors.NAME, tokenizer.NAME, template.NAME, behaviour.NAME)
+CHEAP = PARTS[:-1]
+"""Those that do not run the model."""
+
+TOKENS = 512
+_MOST_TOKENS = 1 << 17
+
+ShowProgress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
+"""Given a title and a total, a context that counts up to it."""
+
+
+def _silently(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    return nullcontext(lambda n: None)
+
+
+def verify(
+    model_dir: str | Path,
+    files: str | Path | Sequence[str | Path],
+    *,
+    parts: Sequence[str] = PARTS,
+    tokens: int = TOKENS,
+    data: str | Path | None = None,
+    threads: int | None = None,
+    show_progress: ShowProgress = _silently,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Report:
+    """Compare GGUF files with the checkpoint that they were made from.
+
+    Args:
+        model_dir: the Hugging Face folder, or the id of a repository on the Hugging Face Hub.
+        files: one file or several; of a split one, any part.
+        parts: which of ``PARTS``; the report has no others.
+        tokens: how many the model reads for the part behaviour.
+        data: a text file, compared by the tokenizers and read by the models instead of the built-in texts.
+        threads: by default as many as processors.
+        show_progress: given a title and a total, a context that counts.
+        tell: is told in advance what takes much memory.
+
+    Raises:
+        Exaone4Error: the checkpoint is not right, a file cannot be read at all, or an argument is wrong.
+    """
+    paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise RequestError(f"there is no part '{unknown[0]}'; there are {', '.join(PARTS)}")
+    if isinstance(tokens, bool) or not 2 <= tokens <= _MOST_TOKENS:
+        raise RequestError(f"tokens is {tokens!r}; it must be a whole number from 2 to {_MOST_TOKENS}")
+    text = read_text(Path(data)) if data is not None else ""
+    ggufs = [read_gguf(path) for path in paths]
+    folder = model_folder(model_dir)
+    checks = _Checks(folder, parts, tokens, text, threads or default_threads(), show_progress, tell)
+    return Report(str(model_dir), tuple(checks.report(path, gguf) for path, gguf in zip(paths, ggufs, strict=True)))
+
+
+def read_text(path: Path) -> str:
+    """A user's text.
+
+    Raises:
+        TextError: it cannot be read, is not UTF-8, or is empty.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as e:
+        raise TextError(f"{path}: {e.strerror or e}") from None
+    except UnicodeDecodeError:
+        raise TextError(f"{path}: not UTF-8 text") from None
+    if not text.strip():
+        raise TextError(f"{path}: there is no text in it")
+    return text
+
+
+class _Checks:
+    """The checkpoint, read once, and the parts that are compared with it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        parts: Sequence[str],
+        tokens: int,
+        text: str,
+        threads: int,
+        show_progress: ShowProgress,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._folder = folder
+        self._parts = [part for part in PARTS if part in parts]
+        self._n_tokens = tokens
+        self._text = text
+        self._threads = threads
+        self._show_progress = show_progress
+        self._tell = tell
+        self._config: Exaone4Config = read_config(folder)
+        self._model: Model = from_checkpoint(folder, strict=False)
+
+    def report(self, path: Path, gguf: GGUFFile) -> FileReport:
+        """The asked parts of one file."""
+        size = sum(part.stat().st_size for part in gguf.parts)
+        weights = max(1, sum(t.n_weights for t in gguf.tensors.values()))
+        parts = tuple(self._part(name, gguf) for name in self._parts)
+        return FileReport(str(path), _file_type(gguf), size, 8 * size / weights, parts)
+
+    def _part(self, name: str, gguf: GGUFFile) -> Part:
+        check: Callable[[GGUFFile], Part] = getattr(self, f"_{name}")
+        return check(gguf)
+
+    def _metadata(self, gguf: GGUFFile) -> Part:
+        return metadata.check_metadata(self._config, gguf)
+
+    def _tensors(self, gguf: GGUFFile) -> Part:
+        has_imatrix = any(key.startswith("quantize.imatrix.") for key in gguf.metadata)
+        with self._show_progress(f"{gguf.path.name}: tensors", self._model.n_weights) as progress:
+            return tensors.check_tensors(
+                self._model.tensors,
+                gguf.tensors,
+                has_imatrix=has_imatrix,
+                threads=self._threads,
+                progress=progress,
+            )
+
+    def _tokenizer(self, gguf: GGUFFile) -> Part:
+        return tokenizer.check_tokenizer(self._model.metadata, gguf, self._own_tokenizer, self._text)
+
+    def _template(self, gguf: GGUFFile) -> Part:
+        return template.check_template(self._model.metadata, gguf, self._own_tokenizer)
+
+    def _behaviour(self, gguf: GGUFFile) -> Part:
+        if self._own_tokenizer is None or importlib.util.find_spec("torch") is None:
+            return not_evaluated(
+                behaviour.NAME, "it needs torch and transformers: pip install 'exaone4-gguf[reference]'"
+            )
+        if faults := list(self._shape_faults(gguf)):
+            return not_evaluated(behaviour.NAME, f"llama.cpp is not given a file of other shapes: {faults[0]}")
+        with self._show_progress(f"{gguf.path.name}: behaviour", self._comparison.weights_used(gguf)) as progress:
+            return self._comparison.check(gguf, progress)
+
+    def _shape_faults(self, gguf: GGUFFile) -> Iterator[str]:
+        """What could make llama.cpp end the process."""
+        yield from metadata.shape_faults(self._config, gguf)
+        yield from (fault.where for fault in tensors.shape_faults(self._model.tensors, gguf.tensors))
+
+    @functools.cached_property
+    def _own_tokenizer(self) -> Any:
+        return tokenizer.own_tokenizer(self._folder)
+
+    @functools.cached_property
+    def _comparison(self) -> behaviour.Behaviour:
+        own = self._own_tokenizer
+        ids = behaviour.choose_tokens(self._n_tokens, lambda t: own.encode(t, add_special_tokens=False), self._text)
+        return behaviour.Behaviour(self._config, self._model.tensors, ids, self._tell)
+
+
+def _file_type(gguf: GGUFFile) -> str:
+    number = gguf.get("general.file_type")
+    return next((t.name for t in FILE_TYPES.values() if t.ftype == number), f"file type {number}")
