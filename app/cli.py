@@ -18,7 +18,8 @@ import click
 
 from exaone4_gguf.chat_command import chat
 from exaone4_gguf.errors import Exaone4Error, QuantizeError
-from exaone4_gguf.verify_command import verify
+from exaone4_gguf.imatrix_command import imatrix
+from exaone4_gguf.verify_command import verify, verify_result
 from exaone4_gguf.version import __version__
 
 if TYPE_CHECKING:
@@ -177,8 +178,9 @@ def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("model_dir")
 @click.argument("out", type=_Target())
 @click.option("--outtype", default="auto", metavar="TYPE", help="File type; by default the checkpoint's own dtype.")
+@click.option("--verify", "then_verify", is_flag=True, help="Verify what was written, all but its behaviour.")
 @_quantizing
-def convert(model_dir: str, out: Path, outtype: str, **options: Any) -> None:
+def convert(model_dir: str, out: Path, outtype: str, then_verify: bool, **options: Any) -> int:
     """Convert the checkpoint in MODEL_DIR to OUT, a GGUF file.
 
     MODEL_DIR is a Hugging Face folder, or the id of a repository on the Hugging Face Hub. OUT may be a folder,
@@ -188,7 +190,9 @@ def convert(model_dir: str, out: Path, outtype: str, **options: Any) -> None:
     """
     from exaone4_gguf.converter.convert import convert
 
-    _report(convert(model_dir, out, outtype, **_writing(options)))
+    result = convert(model_dir, out, outtype, **_writing(options))
+    _report(result)
+    return verify_result(model_dir, result.paths[0], options["imatrix"]) if then_verify and result.written else 0
 
 
 @cli.command()
@@ -223,6 +227,7 @@ def inspect(path: Path, as_json: bool) -> None:
 
 
 cli.add_command(verify)
+cli.add_command(imatrix)
 cli.add_command(chat)
 
 

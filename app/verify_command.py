@@ -39,6 +39,12 @@ _MOST = 20
 @click.option(
     "--data", metavar="TEXT", type=click.Path(path_type=Path), help="A text file to read instead of the built-in texts."
 )
+@click.option(
+    "--imatrix",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The importance matrix that the files are made with.",
+)
 @click.option("-t", "--threads", type=click.IntRange(min=1), help="Threads; by default all processors.")
 def verify(
     model_dir: str,
@@ -48,6 +54,7 @@ def verify(
     parts: tuple[str, ...],
     tokens: int,
     data: Path | None,
+    imatrix: Path | None,
     threads: int | None,
 ) -> int:
     """Verify that each FILE.gguf means what the checkpoint in MODEL_DIR means.
@@ -64,13 +71,32 @@ def verify(
 
         check_plot(plot)
     tell = functools.partial(click.echo, err=True)
-    options = {"tokens": tokens, "data": data, "threads": threads}
-    report = verify(model_dir, files, parts=parts or PARTS, show_progress=show_count, tell=tell, **options)  # type: ignore[arg-type]
+    report = verify(
+        model_dir,
+        files,
+        parts=parts or PARTS,
+        tokens=tokens,
+        data=data,
+        imatrix=imatrix,
+        threads=threads,
+        show_progress=show_count,
+        tell=tell,
+    )
     if plot:
         from exaone4_gguf.proof.plot import save_plot
 
         save_plot(report, plot)
     show(report, as_json)
+    return exit_code(report)
+
+
+def verify_result(model_dir: str, path: Path, imatrix: str | None) -> int:
+    """The cheap parts for a file that was just written, on stderr; returns the exit code."""
+    from exaone4_gguf.progress import show_count
+    from exaone4_gguf.proof.verify import CHEAP, verify
+
+    report = verify(model_dir, path, parts=CHEAP, imatrix=imatrix, show_progress=show_count)
+    show(report, err=True)
     return exit_code(report)
 
 

@@ -20,7 +20,7 @@ from exaone4_gguf.quant.types import TensorType
 Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-SAMPLED = dict.fromkeys(("IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS", "IQ2_S", "IQ1_M"), 16)
+SAMPLED = dict.fromkeys(("IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"), 16)
 """Types that ggml quantizes at less than 6 million weights a second: one row of so many is made again."""
 
 UNWEIGHTED = {"IQ2_XXS": 0.16, "IQ2_XS": 0.115, "IQ1_S": 0.33}
@@ -86,21 +86,29 @@ class Tally:
         return self.equal >= 0.9 * self.made and self.made > 0
 
 
-def compare(source: SourceTensor, file: SourceTensor, first: int, last: int, tolerance: float = 0.0) -> Tally:
+def compare(
+    source: SourceTensor,
+    file: SourceTensor,
+    first: int,
+    last: int,
+    tolerance: float = 0.0,
+    importance: Floats | None = None,
+) -> Tally:
     """Compare some rows of a tensor.
 
     Args:
         tolerance: the relative difference that values of plain float types may have.
+        importance: of each column, (columns,), where the importance matrix is at hand.
     """
     stored, original = file.rows[first:last], source.rows[first:last]
     if file.type.is_float:
         return _compare_floats(original, stored, source.type, file.type, first, tolerance)
     values = kernels.dequantize(original, source.type)
-    if file.type.name in UNWEIGHTED:
+    if file.type.name in UNWEIGHTED and importance is None:
         blocks = _Blocks(values, stored, file.type)
         return _tally(blocks, blocks.energy * UNWEIGHTED[file.type.name], blocks.none, blocks.none, first)
     rows = slice(None, None, SAMPLED.get(file.type.name, 1))
-    made = kernels.convert(original[rows], source.type, file.type)
+    made = kernels.convert(original[rows], source.type, file.type, importance)
     if np.array_equal(made, stored):
         return _all_equal(values, made, file.type)
     blocks, again = _Blocks(values, stored, file.type), _Blocks(values[rows], made, file.type)

@@ -14,6 +14,9 @@ from exaone4_gguf.quant.types import TYPES
 INTERMEDIATE = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL")
 """Types that a tensor may have been quantized to before."""
 
+SAME_GRID = {"IQ4_XS": "IQ4_NL"}
+"""Types with the same steps: nobody can tell which came first."""
+
 QUANTIZED_BEFORE = 0.75
 """How much of an intermediate type's error a tensor's own error must contain. Measured: at least 0.85 in tensors that
 were quantized twice, at most 0.62 in others, with importance matrices of any kind."""
@@ -39,7 +42,7 @@ def quantized_before(source: SourceTensor, file: SourceTensor) -> tuple[str, flo
     error = kernels.dequantize(file.rows[rows], file.type) - values
     found = []
     for name in INTERMEDIATE:
-        if name == file.type.name or values.shape[1] % TYPES[name].block_size:
+        if name in (file.type.name, SAME_GRID.get(file.type.name)) or values.shape[1] % TYPES[name].block_size:
             continue
         first = kernels.dequantize(kernels.quantize(values, TYPES[name]), TYPES[name]) - values
         whole, part = float((error * error).sum()), float((first * first).sum())

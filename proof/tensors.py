@@ -15,6 +15,7 @@ from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.proof.blocks import Tally, compare
 from exaone4_gguf.proof.origin import quantized_before, whose
 from exaone4_gguf.proof.report import Finding, Part, judged
+from exaone4_gguf.quant.kernels import Floats
 
 NAME = "tensors"
 
@@ -39,6 +40,7 @@ class _Pair:
 
     source: SourceTensor
     file: SourceTensor
+    importance: Floats | None = None
 
 
 def check_tensors(
@@ -46,6 +48,7 @@ def check_tensors(
     found: Mapping[str, SourceTensor],
     *,
     has_imatrix: bool = False,
+    importances: Mapping[str, Floats] | None = None,
     threads: int = 1,
     progress: Progress = lambda n: None,
 ) -> Part:
@@ -54,11 +57,12 @@ def check_tensors(
     Args:
         expected: the checkpoint's tensors, by their GGUF names.
         has_imatrix: the file says that it was made with an importance matrix.
+        importances: the matrix, where it is at hand: by tensor name, one for each column.
         progress: called with the number of weights just compared, from any thread.
     """
     wrong = list(shape_faults(expected, found))
-    pairs = _pairs(expected, found)
-    tallies = _compared(list(pairs), threads, progress)
+    pairs = _pairs(expected, found, importances or {})
+    tallies = _compared(pairs, threads, progress)
     notes: list[str] = []
     rows = []
     for pair in pairs:
@@ -85,13 +89,19 @@ def shape_faults(expected: Sequence[SourceTensor], found: Mapping[str, SourceTen
         yield Finding(name, "is not one of the model's tensors")
 
 
-def _pairs(expected: Sequence[SourceTensor], found: Mapping[str, SourceTensor]) -> list[_Pair]:
+def _pairs(
+    expected: Sequence[SourceTensor], found: Mapping[str, SourceTensor], importances: Mapping[str, Floats]
+) -> list[_Pair]:
     """What can be compared. A tied model's output may stand in the file as well, if it is the embedding."""
     sources = {source.name: source for source in expected}
     if _OUTPUT in found:
         sources.setdefault(_OUTPUT, sources[_EMBEDDING])
     both = ((source, found[name]) for name, source in sources.items() if name in found)
-    return [_Pair(source, file) for source, file in both if source.shape == file.shape]
+    return [_Pair(s, f, _fitting(importances.get(f.name), s)) for s, f in both if s.shape == f.shape]
+
+
+def _fitting(importance: Floats | None, source: SourceTensor) -> Floats | None:
+    return importance if importance is not None and importance.shape == source.shape[-1:] else None
 
 
 def _compared(pairs: Sequence[_Pair], threads: int, progress: Progress) -> dict[str, Tally]:
@@ -101,7 +111,8 @@ def _compared(pairs: Sequence[_Pair], threads: int, progress: Progress) -> dict[
 
     def work(slab: tuple[_Pair, int, int]) -> None:
         pair, first, last = slab
-        part = compare(pair.source, pair.file, first, last, TOLERANCES.get(pair.file.name, 0.0))
+        tolerance = TOLERANCES.get(pair.file.name, 0.0)
+        part = compare(pair.source, pair.file, first, last, tolerance, pair.importance)
         with lock:
             tallies[pair.file.name].add(part)
         progress(pair.source.n_weights * (last - first) // max(1, len(pair.source.rows)))

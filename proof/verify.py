@@ -17,6 +17,7 @@ from exaone4_gguf.converter.pipeline import default_threads
 from exaone4_gguf.errors import RequestError, TextError
 from exaone4_gguf.proof import behaviour, metadata, template, tensors, tokenizer
 from exaone4_gguf.proof.report import FileReport, Part, Report, not_evaluated
+from exaone4_gguf.quant.imatrix import ImportanceMatrix, read_imatrix
 from exaone4_gguf.quant.recipes import FILE_TYPES
 
 PARTS = (metadata.NAME, tensors.NAME, tokenizer.NAME, template.NAME, behaviour.NAME)
@@ -30,7 +31,8 @@ ShowProgress = Callable[[str, int], AbstractContextManager[Callable[[int], None]
 """Given a title and a total, a context that counts up to it."""
 
 
-def _silently(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+def silently(title: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+    """No progress shown."""
     return nullcontext(lambda n: None)
 
 
@@ -41,8 +43,9 @@ def verify(
     parts: Sequence[str] = PARTS,
     tokens: int = TOKENS,
     data: str | Path | None = None,
+    imatrix: str | Path | None = None,
     threads: int | None = None,
-    show_progress: ShowProgress = _silently,
+    show_progress: ShowProgress = silently,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Report:
     """Compare GGUF files with the checkpoint that they were made from.
@@ -53,6 +56,7 @@ def verify(
         parts: which of ``PARTS``; the report has no others.
         tokens: how many the model reads for the part behaviour.
         data: a text file, compared by the tokenizers and read by the models instead of the built-in texts.
+        imatrix: the importance matrix that the files were made with: then their tensors can be compared byte for byte.
         threads: by default as many as processors.
         show_progress: given a title and a total, a context that counts.
         tell: is told in advance what takes much memory.
@@ -68,7 +72,8 @@ def verify(
     text = read_text(Path(data)) if data is not None else ""
     ggufs = [read_gguf(path) for path in paths]
     folder = model_folder(model_dir)
-    checks = _Checks(folder, parts, tokens, text, threads or default_threads(), show_progress, tell)
+    matrix = read_imatrix(imatrix) if imatrix is not None else None
+    checks = _Checks(folder, parts, tokens, text, matrix, threads or default_threads(), show_progress, tell)
     return Report(str(model_dir), tuple(checks.report(path, gguf) for path, gguf in zip(paths, ggufs, strict=True)))
 
 
@@ -98,6 +103,7 @@ class _Checks:
         parts: Sequence[str],
         tokens: int,
         text: str,
+        matrix: ImportanceMatrix | None,
         threads: int,
         show_progress: ShowProgress,
         tell: Callable[[str], None],
@@ -106,6 +112,7 @@ class _Checks:
         self._parts = [part for part in PARTS if part in parts]
         self._n_tokens = tokens
         self._text = text
+        self._importances = {name: entry.importance for name, entry in matrix.entries.items()} if matrix else {}
         self._threads = threads
         self._show_progress = show_progress
         self._tell = tell
@@ -133,6 +140,7 @@ class _Checks:
                 self._model.tensors,
                 gguf.tensors,
                 has_imatrix=has_imatrix,
+                importances=self._importances,
                 threads=self._threads,
                 progress=progress,
             )
