@@ -33,13 +33,16 @@ it comes from operations that a compiler fuses, which change the choice between 
 
 OTHER_WEIGHTS = 4.0
 LARGE_SHARE = 0.6
-RESEMBLANCE = 0.5
-"""Where blocks are weighted by an importance matrix, a wrong one has more than 4 times our block's error, and that is
-60% of the weights' squares or leaves a correlation below one half. Right blocks were measured with weights by column up
-to lognormal with sigma 4: their errors reach 35 times ours, or 43% of the squares, for types of 3 bits and more;
-those of 2 bits reach more of the squares, but resemble the source."""
+"""Where blocks are weighted by an importance matrix, a wrong one of 3 bits or more has more than 4 times our error,
+and that is 60% of the weights' squares. Right blocks were measured with weights by column up to lognormal with sigma 4:
+they reach 35 times our error, or 43% of the squares."""
 
 _LEAST_BITS = 3.0
+_RESEMBLANCE = ((4.0, 0.8), (3.0, 0.75), (0.0, 0.55))
+_TERNARY = 0.3
+"""The least correlation of a block with its source, by bits per weight. Right blocks, measured likewise, come to
+0.878 (4 bits and more), 0.826 (3), 0.659 (less), and 0.40 for the ternary types; unrelated blocks of 256 to 0.25."""
+
 _FLOAT_STEP = {"F32": 2.0**-22, "F16": 2.0**-10, "BF16": 2.0**-7}
 _SMALLEST = {"F32": 1e-44, "F16": 6e-8, "BF16": 1e-40}
 """One step of each type, relative and at zero: what rounding another way than to the nearest can change."""
@@ -143,10 +146,11 @@ def _by_block(rows: Bytes, type: TensorType) -> Bytes:
 
 def _tally(blocks: _Blocks, expected: Doubles, made: Flags, equal: Flags, first: int) -> Tally:
     # a comparison with NaN is false: what is not right is wrong
-    worse = made & ~equal & ~(blocks.error <= ANOTHER_COMPILER * expected + _TINY)
-    large = ~(blocks.error <= LARGE_SHARE * blocks.energy) & (blocks.type.bits_per_weight >= _LEAST_BITS)
-    unlike = ~(blocks.likeness >= RESEMBLANCE)
-    wrong = ~equal & ~(blocks.error <= OTHER_WEIGHTS * expected + _TINY) & (large | unlike)
+    more = ~equal & ~(blocks.error <= ANOTHER_COMPILER * expected + _TINY)
+    worse = made & more
+    share = ~(blocks.error <= LARGE_SHARE * blocks.energy) & (blocks.type.bits_per_weight >= _LEAST_BITS)
+    large = share & ~(blocks.error <= OTHER_WEIGHTS * expected)
+    wrong = more & (large | ~(blocks.likeness >= resemblance(blocks.type)))
     width = blocks.type.block_size
     return Tally(
         blocks=equal.size,
@@ -160,6 +164,13 @@ def _tally(blocks: _Blocks, expected: Doubles, made: Flags, equal: Flags, first:
         worse_at=_places(worse, first, width),
         wrong_at=_places(wrong, first, width),
     )
+
+
+def resemblance(type: TensorType) -> float:
+    """The least correlation of a block of that type with its source."""
+    if type.name.startswith("TQ"):
+        return _TERNARY
+    return next(least for bits, least in _RESEMBLANCE if type.bits_per_weight >= bits)
 
 
 def _places(flags: Flags, first: int, width: int) -> list[tuple[int, int]]:

@@ -65,7 +65,8 @@ def _draw_file(figure: Any, file: FileReport) -> None:
 
 
 def _draw_tensors(axes: Any, file: FileReport) -> None:
-    rows = file.figures("tensors").get("tensors", [])
+    every = file.figures("tensors").get("tensors", [])
+    rows = [row for row in every if row["relative_error"] or row["expected_error"]]  # a lossless one has no place here
     wrong = {f.where for part in file.parts if part.name == "tensors" for f in part.findings}
     for i, role in enumerate(sorted({_role(row["name"]) for row in rows})):
         own = [row for row in rows if _role(row["name"]) == role]
@@ -76,8 +77,10 @@ def _draw_tensors(axes: Any, file: FileReport) -> None:
         at = _layer(row["name"]), max(_LEAST, row["relative_error"])
         axes.plot(*at, "x", color="red", markersize=10)
         axes.annotate(row["name"], at, color="red", fontsize=7)
-    axes.set(title="tensors: relative error (dots) and what the type gives (lines)", xlabel="layer", yscale="log")
-    axes.legend(fontsize=6, ncols=2, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set(title="tensors: relative error (dots) and what the type gives (lines)", xlabel="layer")
+    if rows:
+        axes.set_yscale("log")
+        axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _draw_logits(axes: Any, file: FileReport) -> None:
@@ -103,13 +106,13 @@ def _draw_costs(figure: Any, report: Report) -> None:
         if cost:
             at = file.size / 1e9, max(_LEAST, cost["mean_kl"])
             axes.plot(*at, "o", color=_COLOURS[file.verdict])
-            label = f"{file.file_type}\nsame top {cost['same_top']:.1%}"
-            axes.annotate(label, at, xytext=(5, 5), textcoords="offset points", fontsize=8)
+            label = f"{file.file_type}, same top {cost['same_top']:.1%}"
+            axes.annotate(label, at, xytext=(7, -3), textcoords="offset points", fontsize=8)
     axes.set(
         title=f"{report.model}: what a type costs", xlabel="size in GB", ylabel="mean KL from the checkpoint, nats"
     )
     axes.set_yscale("log")
-    axes.margins(0.15)
+    axes.margins(x=0.2, y=0.1)
 
 
 def _role(name: str) -> str:

@@ -57,10 +57,13 @@ def _where(a: str, b: str) -> str:
 
 def _wrong_rendering(c: Conversation, template: str, own: Any) -> Iterator[Finding]:
     expected, found = _by_transformers(c, own), _by_runtime(c, template, own)
-    if expected != found:
-        told = found if found is None or expected is None else f"differs at {_where(found, expected)}"
-        what = {True: "the file's template fails on it", False: "only transformers fails on it"}
-        yield Finding(f"conversation '{c.name}'", str(told) if told and expected else what[found is None])
+    if expected == found:
+        return
+    if found is None or expected is None:
+        what = "the file's template fails on it" if found is None else "the folder's template fails on it"
+    else:
+        what = f"differs at {_where(found, expected)}"
+    yield Finding(f"conversation '{c.name}'", what)
 
 
 def _by_transformers(c: Conversation, own: Any) -> str | None:

@@ -142,12 +142,14 @@ def _judged(
     before = None if pair.file.type.is_float or tally.mostly_equal else quantized_before(pair.source, pair.file)
     if before and (before[1] > NEGLIGIBLE or tally.wrong):
         yield Finding(name, f"its values were {before[0]} before: {_error(pair, tally)}")
-    elif (count := tally.worse if tally.mostly_equal else tally.wrong) > 0:
-        yield Finding(name, _wrong_blocks(pair, tally, count, whose(pair.file, pair.source, expected)))
-    elif not tally.error <= _ratio(pair, tally, has_imatrix) * tally.expected + 1e-30:
+    elif _wrong(tally)[0] > 0:
+        yield Finding(name, _wrong_blocks(pair, tally, whose(pair.file, pair.source, expected)))
+    elif _too_far(pair, tally, has_imatrix):
         yield Finding(name, _error(pair, tally))
     elif before:
         notes.append(f"the values of {name} were {before[0]} before, which costs little")
+    elif pair.file.type.is_float:
+        notes.append(f"{name} was rounded another way")
     elif not tally.mostly_equal:
         notes.append(f"{name} is not what this version of ggml makes of the checkpoint, but as near to it")
     else:
@@ -155,14 +157,21 @@ def _judged(
         notes.append(f"{name}: {other:,} of {tally.made:,} blocks have other bytes, and errors as they should be")
 
 
-def _ratio(pair: _Pair, tally: Tally, has_imatrix: bool) -> float:
-    if pair.file.type.is_float:
-        return float("inf")  # each value was compared
-    return RATIO_WITH_IMATRIX if has_imatrix else RATIO
+def _too_far(pair: _Pair, tally: Tally, has_imatrix: bool) -> bool:
+    """Whether the tensor as a whole is worse than its type; values that are stored as they are were compared singly."""
+    ratio = RATIO_WITH_IMATRIX if has_imatrix else RATIO
+    return not pair.file.type.is_float and not tally.error <= ratio * tally.expected + 1e-30
 
 
-def _wrong_blocks(pair: _Pair, tally: Tally, count: int, whose_values: str) -> str:
-    row, column = (tally.worse_at if tally.mostly_equal else tally.wrong_at)[0]
+def _wrong(tally: Tally) -> tuple[int, list[tuple[int, int]]]:
+    """How many blocks are wrong, and the first: by the strict comparison, where the others could be made again."""
+    by_strict, by_lenient = (tally.worse, tally.worse_at), (tally.wrong, tally.wrong_at)
+    return max(by_strict, by_lenient) if tally.mostly_equal else by_lenient
+
+
+def _wrong_blocks(pair: _Pair, tally: Tally, whose_values: str) -> str:
+    count, places = _wrong(tally)
+    row, column = places[0]
     at = f"[{column}]" if len(pair.source.shape) == 1 else f"[{row}, {column}]"
     unit = "values" if pair.file.type.is_float else "blocks"
     told = f"; {whose_values}" if whose_values else ""

@@ -63,6 +63,10 @@ def changed(name: str, f: Callable[[Any], Any]) -> Change:
     return change
 
 
+SCALES = {"IQ1_M": set(range(48, 56)), "MXFP4": {0}}
+"""Where quant.types names none, as they are no F16 numbers: the bytes that scale a block."""
+
+
 def swapped(a: str, b: str) -> Change:
     def change(tensors: Tensors) -> None:
         tensors[a], tensors[b] = replace(tensors[b], name=a), replace(tensors[a], name=b)
@@ -84,8 +88,8 @@ def flipped(name: str, block: int) -> Change:
         tensor = tensors[name]
         rows, t = tensor.rows.copy(), tensor.type
         bytes_ = rows.reshape(-1, t.type_size)[block]
-        keep = {at + i for at in t.scales for i in (0, 1)}
-        where = [i for i in range(t.type_size) if i not in keep] if t.scales else [0]
+        keep = SCALES.get(t.name, {at + i for at in t.scales for i in (0, 1)})
+        where = [0] if t.is_float else [i for i in range(t.type_size) if i not in keep]
         bytes_[where] ^= 0x55
         tensors[name] = with_rows(tensor, rows)
 

@@ -1,0 +1,49 @@
+"""Pictures are written whole, and what cannot be drawn is said before the work is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.errors import OutputError
+from exaone4_gguf.proof.plot import check_plot, save_plot
+from exaone4_gguf.proof.report import Report
+from exaone4_gguf.proof.verify import verify
+from tests.proof.wrong_files import FAULTS
+
+
+@pytest.fixture(scope="module")
+def report(full: Path, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """Of a wrong file, and of a right one."""
+    folder = tmp_path_factory.mktemp("plot")
+    right = convert(full, folder / "right.gguf", "Q4_0").paths[0]
+    wrong = FAULTS["a stale tensor"].write(right, folder / "wrong.gguf")
+    return verify(full, [wrong, right], parts=["tensors", "behaviour"], tokens=24)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.svg"])
+def test_one_file_and_several(name: str, report: Report, tmp_path: Path) -> None:
+    save_plot(report, tmp_path / name)
+    several = (tmp_path / name).read_bytes()
+    save_plot(Report(report.model, report.files[:1]), tmp_path / name)
+    one = (tmp_path / name).read_bytes()
+    if name.endswith(".svg"):
+        assert b"blk.1.attn_q.weight" in one  # the wrong tensor, by name
+        assert b"same top" in several
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_parts_that_did_not_run_are_not_drawn(full: Path, full_gguf: Path, tmp_path: Path) -> None:
+    save_plot(verify(full, full_gguf, parts=["metadata"]), tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("a.txt", "a picture is one of"), ("none/a.png", "no such folder"), ("f.png", "a folder")]
+)
+def test_what_cannot_be_drawn(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "f.png").mkdir()
+    with pytest.raises(OutputError, match=message):
+        check_plot(tmp_path / name)

@@ -1,0 +1,76 @@
+"""What the part template tells of texts and renderings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exaone4_gguf.converter import gguf_values as values
+from exaone4_gguf.converter.gguf_file import read_gguf
+from exaone4_gguf.converter.model import from_checkpoint
+from exaone4_gguf.proof.corpus import CONVERSATIONS
+from exaone4_gguf.proof.report import Part, Verdict
+from exaone4_gguf.proof.template import check_template
+from exaone4_gguf.proof.tokenizer import own_tokenizer
+from tests.proof.wrong_files import rewritten
+
+KEY = "tokenizer.chat_template"
+
+
+@pytest.fixture(scope="module")
+def own(full: Path) -> Any:
+    return own_tokenizer(full)
+
+
+def checked(folder: Path, path: Path, own: Any) -> Part:
+    return check_template(from_checkpoint(folder).metadata, read_gguf(path), own)
+
+
+def with_template(full_gguf: Path, target: Path, change: Any) -> Path:
+    text = change(read_gguf(full_gguf).get(KEY))
+    return rewritten(full_gguf, target, {KEY: values.string(text)})
+
+
+def test_every_conversation_can_be_rendered(own: Any) -> None:
+    for c in CONVERSATIONS:
+        assert own.apply_chat_template(list(c.messages), tools=c.tools, tokenize=False, **c.options), c.name
+
+
+def test_a_comment_differs_in_bytes_only(full: Path, full_gguf: Path, own: Any, tmp_path: Path) -> None:
+    """The part fails all the same: hubs and runtimes compare templates by their text."""
+    part = checked(full, with_template(full_gguf, tmp_path / "a.gguf", lambda t: t + "{# edited #}"), own)
+    assert [f.where for f in part.findings] == [KEY]
+
+
+def test_what_an_edit_changes_is_told_by_conversation(full: Path, full_gguf: Path, own: Any, tmp_path: Path) -> None:
+    path = with_template(full_gguf, tmp_path / "a.gguf", lambda t: t.replace("<tool_result>", "<result>"))
+    where = [f.where for f in checked(full, path, own).findings]
+    assert where == [KEY, "conversation 'calls and results'"]
+
+
+def test_a_template_that_fails_is_told(full: Path, full_gguf: Path, own: Any, tmp_path: Path) -> None:
+    part = checked(full, with_template(full_gguf, tmp_path / "a.gguf", lambda t: t + "{{ none.x.y }}"), own)
+    assert "the file's template fails on it" in {f.what for f in part.findings}
+
+
+def test_a_second_template_is_compared(full: Path, full_gguf: Path, own: Any, tmp_path: Path) -> None:
+    path = rewritten(full_gguf, tmp_path / "a.gguf", {f"{KEY}.rag": values.string("x")})
+    part = checked(full, path, own)
+    assert [(f.where, f.what) for f in part.findings] == [(f"{KEY}.rag", "the folder has no such template")]
+
+
+def test_a_folder_without_a_template(full: Path, full_gguf: Path, own: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in full.iterdir():
+        if file.name != "chat_template.jinja":
+            (folder / file.name).write_bytes(file.read_bytes())
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert checked(folder, full_gguf, own).verdict is Verdict.FAILED
+    without = rewritten(full_gguf, tmp_path / "a.gguf", {KEY: None})
+    assert checked(folder, without, own).verdict is Verdict.PASSED
