@@ -85,7 +85,7 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     help="Show the version and the kernels in use.",
 )
 def cli() -> None:
-    """EXAONE 4 on your own hardware: convert to GGUF, quantize, inspect, chat."""
+    """EXAONE 4 on your own hardware: convert to GGUF, quantize, inspect, verify, chat."""
 
 
 def main() -> NoReturn:
