@@ -122,7 +122,7 @@ def convert(rows: Bytes, source: TensorType, target: TensorType, importance: Flo
     columns = rows.shape[1] // source.type_size * source.block_size
     blocks = np.empty((len(rows), target.row_bytes(columns)), dtype=np.uint8)
     level, divides = native.instructions()[0], columns % target.block_size == 0
-    if divides and native.encode(rows, source, target, blocks, level, importance):
+    if divides and native.encode(np.ascontiguousarray(rows), source, target, blocks, level, importance):
         return blocks
     return quantize(dequantize(rows, source), target, importance)
 

@@ -118,6 +118,12 @@ def test_what_it_does_not_do_is_left_to_ggml() -> None:
         assert np.array_equal(kernels.convert(stored, TYPES["F32"], TYPES[name]), expected)
 
 
+def test_rows_may_be_every_second_one() -> None:
+    weights = some_rows(8)
+    expected = kernels.quantize(weights[::2], TYPES["Q4_K"])
+    assert np.array_equal(kernels.convert(weights.view(np.uint8)[::2], TYPES["F32"], TYPES["Q4_K"]), expected)
+
+
 def test_without_the_module_ggml_does_all(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = some_rows(4)
     expected = kernels.convert(weights.view(np.uint8), TYPES["F32"], TYPES["Q4_K"])
