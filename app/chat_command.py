@@ -12,9 +12,9 @@ import click
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.request import ChatOptions
 
-_LOADING = ("n_ctx", "n_threads", "n_gpu_layers")
+LOADING = ("n_ctx", "n_threads", "n_gpu_layers")
 
-_LOADING_OPTIONS = (
+LOADING_OPTIONS = (
     click.option(
         "-c",
         "--ctx-size",
@@ -53,7 +53,8 @@ _ANSWER_OPTIONS = (
 )
 
 
-def _with(*options: Callable[..., Any]) -> Callable[..., Any]:
+def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator that gives a command these options."""
     return lambda command: functools.reduce(lambda f, option: option(f), reversed(options), command)
 
 
@@ -66,7 +67,7 @@ def _with(*options: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--max-rounds", type=click.IntRange(min=1), default=8, show_default=True, help="Rounds of calls in an answer."
 )
-@_with(*_ANSWER_OPTIONS, *_LOADING_OPTIONS)
+@with_options(*_ANSWER_OPTIONS, *LOADING_OPTIONS)
 def chat(
     file: Path,
     prompt: str | None,
@@ -83,9 +84,9 @@ def chat(
     """
     from exaone4_gguf.runtime.terminal import chat
 
-    loading = {name: options.pop(name) for name in _LOADING}
+    loading = {name: options.pop(name) for name in LOADING}
     if chat_template_file:
-        loading["chat_template"] = _template(chat_template_file)
+        loading["chat_template"] = template_of(chat_template_file)
     return chat(
         file,
         prompt,
@@ -121,7 +122,7 @@ def _schema(text: str | None, file: Path | None) -> dict[str, Any] | None:
         return None
     where = "--json-schema" if file is None else str(file)
     try:
-        schema = json.loads(text if file is None and text is not None else _text_of(file or Path()))
+        schema = json.loads(text if file is None and text is not None else text_of(file or Path()))
     except (ValueError, RecursionError) as e:
         raise click.UsageError(f"{where}: not JSON: {e}") from None
     if not isinstance(schema, dict):
@@ -129,15 +130,16 @@ def _schema(text: str | None, file: Path | None) -> dict[str, Any] | None:
     return {"type": "json_schema", "json_schema": {"schema": schema}} if schema else {"type": "json_object"}
 
 
-def _template(file: Path) -> str:
+def template_of(file: Path) -> str:
     """The template in a file. An empty one would be none, and the model's own would be used."""
-    template = _text_of(file)
+    template = text_of(file)
     if not template.strip():
         raise click.UsageError(f"{file}: an empty chat template")
     return template
 
 
-def _text_of(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """A text that an option names the file of."""
     try:
         return file.read_text(encoding="utf-8")
     except OSError as e:

@@ -19,6 +19,7 @@ import click
 from exaone4_gguf.chat_command import chat
 from exaone4_gguf.errors import Exaone4Error, QuantizeError
 from exaone4_gguf.imatrix_command import imatrix
+from exaone4_gguf.serve_command import serve
 from exaone4_gguf.verify_command import verify, verify_result
 from exaone4_gguf.version import __version__
 
@@ -229,6 +230,7 @@ def inspect(path: Path, as_json: bool) -> None:
 cli.add_command(verify)
 cli.add_command(imatrix)
 cli.add_command(chat)
+cli.add_command(serve)
 
 
 @cli.command()

@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -16,15 +16,17 @@ from exaone4_gguf.errors import GGUFError, RequestError, RuntimeFailure
 from exaone4_gguf.runtime.context import Cancelled, Context
 from exaone4_gguf.runtime.events import Event, Finish, collect
 from exaone4_gguf.runtime.generation import Generation, Token, check_fits
+from exaone4_gguf.runtime.llama import checked
 from exaone4_gguf.runtime.machine import available_memory, fitting_context, physical_cores
 from exaone4_gguf.runtime.model import ARCHITECTURE, Model
-from exaone4_gguf.runtime.parser import StreamParser
+from exaone4_gguf.runtime.parser import StreamParser, TextParser
 from exaone4_gguf.runtime.reasoning import ThoughtTracker
 from exaone4_gguf.runtime.reply import Reply, Usage
-from exaone4_gguf.runtime.request import ChatOptions, Request
+from exaone4_gguf.runtime.request import ChatOptions, Request, check_completion
 from exaone4_gguf.runtime.sampling import Sampler
 from exaone4_gguf.runtime.stops import StopStrings
 from exaone4_gguf.runtime.text import Utf8Decoder
+from exaone4_gguf.runtime.token_spans import TokenSpans
 from exaone4_gguf.runtime.tools import Tool, as_tools, with_coerced_arguments
 from exaone4_gguf.runtime.voting import final_answer
 
@@ -124,7 +126,44 @@ class Exaone4:
         request = Request(options, _offered(tools))
         prompt = self._prompt(messages, request)
         check_fits(prompt.ids, self.context)
-        return self._events(prompt, request)
+        parser = StreamParser(request.told, reasoning_open=prompt.reasoning_open)
+        return self._events(prompt, request, parser)
+
+    def complete(
+        self, prompt: str | Sequence[int], *, markers: bool = False, **options: Unpack[ChatOptions]
+    ) -> Iterator[Event]:
+        """Go on with a text, or with token ids, outside of any conversation: the events are content and the end.
+
+        ``markers``: those in the text are the tokens that they name. Without it all of the text is text.
+
+        Raises:
+            Exaone4Error: an option is wrong or of conversations only, an id is none, the prompt is empty or too long.
+        """
+        check_completion(options)
+        request = Request(options, ())
+        made = self.text_prompt(prompt, markers=markers)
+        check_fits(made.ids, self.context)
+        return self._events(made, request, TextParser())
+
+    def text_prompt(self, prompt: str | Sequence[int], *, markers: bool = False) -> Prompt:
+        """The prompt that ``complete`` goes on with.
+
+        Raises:
+            Exaone4Error: it is empty, or an id in it is none.
+        """
+        self._check_open()
+        made = self._builder.of_text(prompt, markers) if isinstance(prompt, str) else self._prompt_of_ids(prompt)
+        if not made.ids:
+            raise RequestError("the prompt is empty")
+        return made
+
+    def _prompt_of_ids(self, ids: Sequence[int]) -> Prompt:
+        from exaone4_gguf.runtime.prompt import Prompt  # here, as Jinja takes a while to import
+
+        for token in ids:
+            checked("a token of the prompt", token, 0, self.model.n_vocab - 1)
+        text = b"".join(map(self.model.piece, ids)).decode(errors="replace")
+        return Prompt(tuple(ids), text, reasoning_open=False)
 
     def chat(
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
@@ -171,13 +210,13 @@ class Exaone4:
             messages, described, reasoning=request.reasoning, template_kwargs=request.options.get("template_kwargs")
         )
 
-    def _events(self, prompt: Prompt, request: Request) -> Iterator[Event]:
+    def _events(self, prompt: Prompt, request: Request, parser: StreamParser | TextParser) -> Iterator[Event]:
         if self._reader == threading.get_ident():
             raise RequestError("a stream of this thread is still open: close it, or read it to its end")
         with self._turn:
             self._check_open()
             try:
-                for event in self._answer(prompt, request):
+                for event in self._answer(prompt, request, parser):
                     self._reader = threading.get_ident()
                     yield event
             finally:
@@ -187,7 +226,7 @@ class Exaone4:
         if not self._free.alive:
             raise RuntimeFailure("the model is closed")
 
-    def _answer(self, prompt: Prompt, request: Request) -> Iterator[Event]:
+    def _answer(self, prompt: Prompt, request: Request, parser: StreamParser | TextParser) -> Iterator[Event]:
         with closing(Sampler(self.model, request.sampling)) as sampler:
             self.usage, self.logprobs = Usage(len(prompt.ids), 0, 0, 0, 0.0, 0.0), None
             self.context.start()
@@ -211,7 +250,7 @@ class Exaone4:
             )
             kept: list[Token] | None = None if request.options.get("logprobs") is None else []
             try:
-                yield from self._parsed(generation, prompt, request, kept)
+                yield from self._parsed(generation, parser, request, kept)
             finally:
                 self.logprobs = None if kept is None else tuple(kept)
                 self.usage = Usage(
@@ -224,22 +263,23 @@ class Exaone4:
                 )
 
     def _parsed(
-        self, generation: Generation, prompt: Prompt, request: Request, kept: list[Token] | None
+        self, generation: Generation, parser: StreamParser | TextParser, request: Request, kept: list[Token] | None
     ) -> Iterator[Event]:
         """Tokens -> text -> events, until a stop string, the end, or the limit."""
-        parser = StreamParser(request.told, reasoning_open=prompt.reasoning_open)
-        decoder, stops = Utf8Decoder(), StopStrings(request.stop)
+        decoder, stops, spans = Utf8Decoder(), StopStrings(request.stop), TokenSpans()
         for token in generation:
+            text = decoder.decode(token.piece)
             if kept is not None:
                 kept.append(token)
-            for event in parser.feed(decoder.decode(token.piece)):
-                yield from stops.pass_on(event)
+                spans.came(token, text)
+            for event in parser.feed(text):
+                yield from map(spans.told, stops.pass_on(event))
                 if stops.hit:
                     yield Finish("stop")
                     return
         reason = generation.finish_reason
         for event in (*parser.feed(decoder.finish()), *parser.finish(reason)):
-            yield from stops.pass_on(event)
+            yield from map(spans.told, stops.pass_on(event))
 
     def _prompt_builder(self, chat_template: str | None) -> PromptBuilder:
         from exaone4_gguf.runtime.prompt import PromptBuilder  # here, as Jinja takes a while to import

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from exaone4_gguf.runtime.generation import Token
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,15 @@ class Reasoning:
 
 @dataclass(frozen=True)
 class Content:
-    """A piece of the answer. ``reason`` is set where it is a tool call that could not be read: why not."""
+    """A piece of the answer. ``reason`` is set where it is a tool call that could not be read: why not.
+
+    ``tokens`` are those that begin in it, if logprobs were asked for.
+    """
 
     text: str
     raw: str = ""
     reason: str | None = None
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +129,10 @@ def _kind(event: Event) -> tuple[type[Event], int] | None:
 
 
 def _joined(pieces: Sequence[_Text]) -> _Text:
-    return replace(pieces[0], text="".join(p.text for p in pieces), raw="".join(p.raw for p in pieces))
+    joined = replace(pieces[0], text="".join(p.text for p in pieces), raw="".join(p.raw for p in pieces))
+    if isinstance(joined, Content):
+        return replace(joined, tokens=tuple(t for p in pieces if isinstance(p, Content) for t in p.tokens))
+    return joined
 
 
 @dataclass

@@ -159,7 +159,9 @@ class Generation:
         import numpy as np
 
         logprobs = logits - np.logaddexp.reduce(logits.astype(np.float64))
-        best = np.argsort(logprobs)[::-1][: self._top]
+        most = min(self._top, len(logprobs))
+        likely = np.argpartition(logprobs, -most)[-most:].tolist() if most else []
+        best = sorted(likely, key=lambda i: (-logprobs[i], i))
         top = tuple(TopLogprob(int(i), self._model.piece(int(i)), float(logprobs[i])) for i in best)
         return Token(token, self._model.piece(token), float(logprobs[token]), top)
 

@@ -206,3 +206,15 @@ class StreamParser:
         else:
             self._events.append(Reasoning("", blanks + tag))
         self.state, self._after_tag = _AFTER_TAG[tag], True
+
+
+class TextParser:
+    """In place of a ``StreamParser`` where the text is no answer of a conversation: all of it is content."""
+
+    def feed(self, text: str) -> list[Event]:
+        """The text."""
+        return [Content(text, text)] if text else []
+
+    def finish(self, reason: str = "stop") -> list[Event]:
+        """The end."""
+        return [Finish(reason)]

@@ -84,6 +84,26 @@ class PromptBuilder:
         is_open = add_generation_prompt and marked.rstrip().endswith(THINK)
         return Prompt(tuple(ids), "".join(pieces), is_open)
 
+    def of_text(self, text: str, markers: bool = False) -> Prompt:
+        """A prompt that is no conversation.
+
+        `markers`: those in the text are the tokens that they name. Without it all of the text is text.
+
+        Raises:
+            PromptError: a marker would be one all the same.
+        """
+        ids = self._tokenize(text) if markers else self._plain(text)
+        return Prompt(tuple(ids), text, reasoning_open=False)
+
+    def _plain(self, text: str) -> list[int]:
+        """The ids of a text in which nothing is a marker."""
+        seam = _unused(text)
+        pieces = self._markers.pieces(self._markers.broken(text, seam), seam)
+        ids = [i for piece in pieces if piece for i in self._tokenize(piece)]
+        if not self._names.keys().isdisjoint(ids):
+            raise PromptError("the tokenizer finds a marker in the prompt, which is to be text")
+        return ids
+
     def _marked(self, turns: list[Message], options: dict[str, Any]) -> tuple[str, str]:
         """The rendered text with seams in it, and the seam.
 

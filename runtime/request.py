@@ -169,6 +169,27 @@ def _check_types(options: ChatOptions) -> None:
         raise RequestError(f"thought_switching_penalty is {strength!r}; it must be a number from 0 to 1000")
 
 
+_CONVERSATIONAL = (
+    "reasoning",
+    "thought_switching",
+    "tool_choice",
+    "parallel_tool_calls",
+    "lazy_grammar",
+    "template_kwargs",
+)
+"""How the options begin that say something about a conversation only."""
+
+
+def check_completion(options: ChatOptions) -> None:
+    """A text that is no conversation can have the other options only.
+
+    Raises:
+        RequestError: there is one that says something about a conversation.
+    """
+    if found := [name for name in options if name.startswith(_CONVERSATIONAL)]:
+        raise RequestError(f"{found[0]} is for conversations; a text that is gone on with has none")
+
+
 def _choice(choice: ToolChoice, tools: Sequence[Tool]) -> str:
     """What is chosen: auto, none, required, or the name of the one tool to call."""
     function = {} if isinstance(choice, str) else choice.get("function")

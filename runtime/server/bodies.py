@@ -1,0 +1,165 @@
+"""The bodies of requests: which fields there are, and their types. What they mean is in ``asking.py``.
+
+Unknown fields are ignored, as OpenAI's clients send many; a known one with another type is an error. The runtime
+looks into messages, tools and schemas.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, NoReturn, TypeVar
+
+from annotated_types import Ge, Le, Len
+from pydantic import BaseModel, ConfigDict, Field
+
+from exaone4_gguf.runtime.server.problems import Problem
+
+MAX_DEPTH = 128
+"""How deep JSON may be nested; the runtime allows schemas and messages half of it."""
+
+Count = Annotated[int, Ge(1), Le(128)]
+Object = dict[str, Any]
+
+
+class Body(BaseModel):
+    """What the bodies have in common: types are not converted."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class StreamOptions(Body):
+    """What a stream tells besides the answer."""
+
+    include_usage: bool | None = Field(None, description="A last chunk tells the usage.")
+
+
+class _Sampling(Body):
+    """Fields that conversations and texts share; the names of the runtime's own are the runtime's."""
+
+    model: str | None = Field(None, description="Ignored: there is one model.")
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Count | None = Field(None, description="How many answers; they come one after the other.")
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repeat_penalty: float | None = None
+    preset: str | None = None
+    ignore_eos: bool | None = None
+    max_tokens: int | None = None
+    logit_bias: Object | None = Field(None, description="Not supported: refused unless it is empty.")
+
+
+class Reasoning(Body):
+    """OpenRouter's form of what to think."""
+
+    enabled: bool | None = None
+    effort: str | None = None
+    max_tokens: int | None = None
+
+
+class ConversationBody(Body):
+    """What a prompt is made of."""
+
+    messages: list[Object] = Field(examples=[[{"role": "user", "content": "Hello!"}]])
+    tools: list[Object] | None = None
+    tool_choice: str | Object | None = None
+    chat_template_kwargs: Object | None = None
+    reasoning: bool | Reasoning | None = None
+    reasoning_effort: str | None = None
+    reasoning_budget: int | None = None
+    reasoning_budget_tokens: int | None = Field(None, description="llama-server's name for reasoning_budget.")
+
+
+class ChatBody(ConversationBody, _Sampling):
+    """POST /v1/chat/completions."""
+
+    max_completion_tokens: int | None = None
+    parallel_tool_calls: bool | None = None
+    lazy_grammar: bool | None = None
+    response_format: Object | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Ge(0), Le(20)] | None = None
+    reasoning_message: str | None = None
+    reasoning_minimum: int | None = None
+    thought_switching_penalty: float | None = None
+    thought_switching_words: list[str] | None = None
+    thought_switching_span: int | None = None
+    functions: list[Object] | None = Field(None, description="OpenAI's old form of tools: refused.")
+    function_call: str | Object | None = Field(None, description="OpenAI's old form of tool_choice: refused.")
+
+
+class CompletionBody(_Sampling):
+    """POST /v1/completions."""
+
+    prompt: (
+        str
+        | Annotated[list[str], Len(1, 128)]
+        | Annotated[list[int], Len(1)]
+        | Annotated[list[Annotated[list[int], Len(1)]], Len(1, 128)]
+    ) = Field(examples=["Hello!"], description="Texts, or ids of tokens.")
+    logprobs: Annotated[int, Ge(0), Le(20)] | None = None
+    echo: bool | None = None
+    suffix: str | None = Field(None, description="Not supported: refused unless it is empty.")
+    best_of: int | None = Field(None, description="Not supported: refused unless it is n.")
+    parse_special: bool | None = Field(None, description="Markers in the prompt are control tokens.")
+
+
+class TokenizeBody(Body):
+    """POST /tokenize."""
+
+    content: str = Field(examples=["Hello!"])
+    add_special: bool | None = Field(None, description="Changes nothing: EXAONE 4 adds no tokens.")
+    parse_special: bool | None = Field(None, description="Markers are the tokens that they name; true by default.")
+    with_pieces: bool | None = None
+
+
+BODIES: tuple[type[Body], ...] = (ChatBody, CompletionBody, ConversationBody, TokenizeBody)
+Any_ = TypeVar("Any_", bound=Body)
+
+
+def parsed(raw: bytes, form: type[Any_]) -> Any_:
+    """The body in its form.
+
+    Raises:
+        Problem: it is not JSON, or nested too deeply.
+        pydantic.ValidationError: a field has another type.
+    """
+    try:
+        value = json.loads(raw, parse_constant=_not_json)
+    except RecursionError:
+        value = None
+        _refuse_depth()
+    except ValueError as e:
+        raise Problem(400, f"the body is not JSON: {e}", code="invalid_json") from None
+    if _is_deeper(value, MAX_DEPTH):
+        _refuse_depth()
+    return form.model_validate(value)
+
+
+def _refuse_depth() -> NoReturn:
+    raise Problem(400, f"the body is nested deeper than {MAX_DEPTH}", code="too_deeply_nested")
+
+
+def _not_json(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    """Whether lists and objects are nested deeper than that, level by level so that nothing overflows."""
+    level = [value]
+    for _ in range(most + 1):
+        level = [item for each in level for item in _items(each)]
+        if not level:
+            return False
+    return True
+
+
+def _items(value: Any) -> list[Any]:
+    items = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return [item for item in items if isinstance(item, list | dict)]

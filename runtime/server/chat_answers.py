@@ -1,0 +1,162 @@
+"""Events as OpenAI's chat completions: chunks of a stream, or one answer."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from exaone4_gguf.runtime.events import (
+    Content,
+    Event,
+    Finish,
+    Message,
+    Reasoning,
+    ToolCallArguments,
+    ToolCallBegin,
+    ToolCallEnd,
+    collect,
+)
+from exaone4_gguf.runtime.generation import TopLogprob
+from exaone4_gguf.runtime.reply import Reply, Usage
+from exaone4_gguf.runtime.server.engine import Ended, Item, Said
+from exaone4_gguf.runtime.server.usage import timings, usage
+from exaone4_gguf.runtime.tools import Tool, with_coerced_arguments
+
+Json = dict[str, Any]
+
+_LEAST_LOGPROB = -9999.0
+"""OpenAI's number for a token that cannot come; JSON has no infinity."""
+
+
+class ChatAnswers:
+    """The form of the answers to one request.
+
+    Args:
+        model: the name that the server gives it.
+        tools: those that were offered.
+        logprobs: whether the tokens of the content are told.
+        include_usage: whether a stream ends with a chunk that tells the usage.
+    """
+
+    def __init__(self, model: str, tools: Sequence[Tool], *, logprobs: bool, include_usage: bool) -> None:
+        self._tools, self._logprobs, self._include_usage = tools, logprobs, include_usage
+        self._head: Json = {
+            "id": f"chatcmpl-{secrets.token_hex(12)}",
+            "created": int(time.time()),
+            "model": model,
+            "system_fingerprint": "exaone4-gguf",
+        }
+        self._begun: set[int] = set()
+        self._raw: dict[int, list[str]] = {}
+        self._usages: list[Usage] = []
+        self._reasons: dict[int, str] = {}
+
+    def chunks(self, item: Item) -> Iterator[Json]:
+        """What a stream tells of an item."""
+        if isinstance(item, Ended):
+            self._usages.append(item.usage)
+            last = self._chunk(item.choice, {}, finish_reason=self._reasons.get(item.choice, "stop"))
+            yield last | {"timings": timings([item.usage])}
+            return
+        if item.choice not in self._begun:
+            self._begun.add(item.choice)
+            yield self._chunk(item.choice, {"role": "assistant", "content": ""})
+        if isinstance(item.event, Finish):
+            self._reasons[item.choice] = finish_reason(item.event.reason)
+        elif delta := self._delta(item.event):
+            tokens = item.event.tokens if isinstance(item.event, Content) else ()
+            yield self._chunk(item.choice, delta, logprobs=_logprobs(tokens) if self._logprobs and tokens else None)
+
+    def closing(self) -> Iterator[Json]:
+        """What a stream tells after all of its choices."""
+        if self._include_usage:
+            told = {"usage": usage(self._usages), "timings": timings(self._usages)}
+            yield {**self._head, "object": "chat.completion.chunk", "choices": [], **told}
+
+    def whole(self, items: Iterable[Item]) -> Json:
+        """All of it as one answer."""
+        events: dict[int, list[Event]] = {}
+        for item in items:
+            if isinstance(item, Said):
+                events.setdefault(item.choice, []).append(item.event)
+            else:
+                self._usages.append(item.usage)
+        choices = [self._choice(i, told) for i, told in events.items()]
+        told = {"usage": usage(self._usages), "timings": timings(self._usages)}
+        return {**self._head, "object": "chat.completion", "choices": choices, **told}
+
+    def _choice(self, index: int, events: Sequence[Event]) -> Json:
+        message = with_coerced_arguments(collect(events), self._tools)
+        tokens = [t for event in events if isinstance(event, Content) for t in event.tokens]
+        return {
+            "index": index,
+            "message": _message(message),
+            "logprobs": _logprobs(tokens) if self._logprobs else None,
+            "finish_reason": finish_reason(message.finish_reason),
+        }
+
+    def _chunk(
+        self, index: int, delta: Json, *, logprobs: Json | None = None, finish_reason: str | None = None
+    ) -> Json:
+        choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        no_usage = {"usage": None} if self._include_usage else {}
+        return {**self._head, "object": "chat.completion.chunk", "choices": [choice], **no_usage}
+
+    def _delta(self, event: Event) -> Json | None:
+        match event:
+            case Content(text=text) if text:
+                return {"content": text}
+            case Reasoning(text=text) if text:
+                return {"reasoning_content": text, "reasoning": text}
+            case ToolCallBegin():
+                self._raw[event.index] = [event.raw]
+                function = {"name": event.name, "arguments": ""}
+                return _call(event.index, {"id": event.id, "type": "function", "function": function})
+            case ToolCallArguments():
+                self._raw[event.index].append(event.raw)
+                return _call(event.index, {"function": {"arguments": event.text}}) if event.text else None
+            case ToolCallEnd(failed=str()):
+                # The pieces are gone; the text follows as content, as it stands in a whole answer.
+                return {"content": "".join((*self._raw[event.index], event.raw))}
+        return None
+
+
+def finish_reason(reason: str | None) -> str:
+    """OpenAI's word; what took too long ends as at any other limit."""
+    return "length" if reason == "cancelled" else reason or "stop"
+
+
+def _call(index: int, call: Json) -> Json:
+    return {"tool_calls": [{"index": index, **call}]}
+
+
+def _message(message: Message) -> Json:
+    """The runtime's form of it, with both names of the thoughts."""
+    told = Reply(message, _NOTHING).to_openai()
+    if message.reasoning_content:
+        told["reasoning"] = message.reasoning_content
+    return told | {"refusal": None}
+
+
+_NOTHING = Usage(0, 0, 0, 0, 0.0, 0.0)
+
+
+def _logprobs(tokens: Iterable[Any]) -> Json:
+    content = [_logprob(t) | {"top_logprobs": [_logprob(other) for other in t.top]} for t in tokens]
+    return {"content": content, "refusal": None}
+
+
+def _logprob(token: TopLogprob) -> Json:
+    return {"token": text_of(token), "logprob": logprob_of(token), "bytes": list(token.piece)}
+
+
+def text_of(token: TopLogprob) -> str:
+    """A token's text; what is no whole character shows as its sign."""
+    return token.piece.decode(errors="replace")
+
+
+def logprob_of(token: TopLogprob) -> float:
+    """A token's logprob as JSON can hold it."""
+    return max(token.logprob, _LEAST_LOGPROB)
