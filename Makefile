@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
 ROOMS := app converter quant runtime proof edge
-FILES := $(shell find $(ROOMS) -name '*.py' | sort)
+FILES := $(shell find $(ROOMS) -name '*.py' -o -path '*/page/*' | sort)
 KERNEL := $(wildcard quant/*.cpp quant/*.hpp)
 
 # Text only is all we need of llama.cpp; without the vision parts it builds in 5 minutes instead of 7.

@@ -158,7 +158,8 @@ def _budget(body: ConversationBody, asked: Reasoning) -> int | None:
 
 def _effort(name: str) -> tuple[bool, int | None]:
     if name not in EFFORTS:
-        raise Problem(400, f"reasoning_effort is {name!r}; one of: {', '.join(EFFORTS)}", param="reasoning_effort")
+        message = f"reasoning_effort is {name!r}; one of: {', '.join(EFFORTS)}"
+        raise Problem(400, message, code="invalid_value", param="reasoning_effort")
     return EFFORTS[name]
 
 

@@ -14,7 +14,18 @@ _TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
-FILES = ("index.html", "style.css", "app.js", "chat.js", "markdown.js", "stream.js", "view.js", "icon.svg")
+FILES = (
+    "index.html",
+    "style.css",
+    "theme.js",
+    "app.js",
+    "chat.js",
+    "dom.js",
+    "markdown.js",
+    "stream.js",
+    "view.js",
+    "icon.svg",
+)
 
 POLICY = "; ".join(
     (

@@ -81,5 +81,5 @@ def _of_fields(error: ValidationError) -> Problem:
 
 def _reason(found: Mapping[str, Any]) -> str:
     inner = [f"[{part}]" for part in found["loc"][1:] if isinstance(part, int)]
-    reason = str(found["msg"])
+    reason = "must be an object" if found["type"] == "model_type" else str(found["msg"])
     return "".join(inner) + (" " if inner else "") + reason[:1].lower() + reason[1:]

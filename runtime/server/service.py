@@ -163,7 +163,7 @@ class Service:
         async def pieces() -> AsyncIterator[bytes]:
             found = first
             while found is not None:
-                yield events(chunk for item in found for chunk in form.chunks(item)) or WAITING
+                yield events(chunk for item in found for chunk in form.chunks(item)) if found else WAITING
                 found = await anext(items, None)
             yield events(form.closing())
 

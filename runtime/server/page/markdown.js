@@ -1,6 +1,6 @@
 // Markdown as it streams in, to DOM nodes. Text becomes text nodes only: nothing in it can become an element of its own.
 
-import { element } from "./view.js";
+import { button, element } from "./dom.js";
 
 const SAFE = new Set(["http:", "https:", "mailto:"]);
 const DEEPEST = 12;
@@ -174,8 +174,7 @@ function drawnTable({ head, align, rows }) {
 
 /** Code with its language and a button that copies it. */
 export function codeBlock(text, language) {
-  const copy = element("button", { className: "link", type: "button", textContent: "Copy" });
-  copy.addEventListener("click", () => copied(copy, text));
+  const copy = button("Copy", (made) => copied(made, text));
   const caption = element("figcaption", {}, element("span", { textContent: language || "text" }), copy);
   const code = element("code", { textContent: text });
   return element("figure", { className: "code" }, caption, element("pre", { tabIndex: 0 }, code));
