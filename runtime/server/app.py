@@ -139,12 +139,12 @@ def _metrics(service: Service) -> Response:
     return PlainTextResponse(service.metrics.text(now), media_type=CONTENT_TYPE)
 
 
-def _told(request: Request, error: Exception) -> Response:
+async def _told(request: Request, error: Exception) -> Response:
     problem = problem_of(error)
     return JSONResponse(problem.body, problem.status, problem.headers)
 
 
-def _told_of_route(request: Request, error: Exception) -> Response:
+async def _told_of_route(request: Request, error: Exception) -> Response:
     """No such route, or not with that method."""
     assert isinstance(error, HTTPException)
     hint = "; the routes begin with /v1" if f"/v1{request.url.path}" in _OPENAIS else ""

@@ -7,6 +7,7 @@ looks into messages, tools and schemas.
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from annotated_types import Ge, Le, Len
@@ -131,7 +132,7 @@ def parsed(raw: bytes, form: type[Any_]) -> Any_:
         pydantic.ValidationError: a field has another type.
     """
     try:
-        value = json.loads(raw, parse_constant=_not_json)
+        value = json.loads(_text(raw), parse_constant=_not_json)
     except RecursionError:
         value = None
         _refuse_depth()
@@ -140,6 +141,22 @@ def parsed(raw: bytes, form: type[Any_]) -> Any_:
     if _is_deeper(value, MAX_DEPTH):
         _refuse_depth()
     return form.model_validate(value)
+
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def _text(raw: bytes) -> str:
+    """The JSON text. Escaped surrogates that belong to no pair, which UTF-8 cannot hold, become U+FFFD.
+
+    Raises:
+        ValueError: it is not UTF-8.
+    """
+    text = raw.decode("utf-8-sig")
+    if not _SURROGATE.search(raw):
+        return text
+    again = json.dumps(json.loads(text), ensure_ascii=False)
+    return again.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _refuse_depth() -> NoReturn:
@@ -153,7 +170,7 @@ def _not_json(name: str) -> NoReturn:
 def _is_deeper(value: Any, most: int) -> bool:
     """Whether lists and objects are nested deeper than that, level by level so that nothing overflows."""
     level = [value]
-    for _ in range(most + 1):
+    for _ in range(most):
         level = [item for each in level for item in _items(each)]
         if not level:
             return False

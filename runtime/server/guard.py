@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import time
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -135,9 +136,11 @@ class Recorder:
                 status = message["status"]
             await send(message)
 
+        began = time.monotonic()
         try:
             await self._app(scope, receive, noting)
         finally:
             route = scope["path"] if scope["path"] in self._routes else "other"
             self._metrics.add("requests_total", route=route, status=str(status))
-            log.info("%s %s %d", scope["method"] if route != "other" else "-", route, status)
+            method = scope["method"] if route != "other" else "-"
+            log.info("%s %s %d, %.2f s", method, route, status, time.monotonic() - began)

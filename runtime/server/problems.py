@@ -16,7 +16,7 @@ from exaone4_gguf.errors import ContextOverflow, PromptError, RequestError
 _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 """The error's type by its status; other requests are invalid, and from 500 on it is the server."""
 
-_WHERE = re.compile(r"(messages|tools|template_kwargs)([\w.\[\]]*):|(\w+)(?= is | has )")
+_WHERE = re.compile(r"(messages|tools|template_kwargs)([\w.\[\]]*):|(\w+)(?= is | must )")
 """Where a message of the runtime begins with the place that it is about."""
 
 

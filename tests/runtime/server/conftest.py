@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("fastapi", reason="the extra [server] is not installed")
-
 from exaone4_gguf.runtime.server.serve import Server
 from tests.runtime.server.running import running
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import openai
 import pytest
 from pydantic import BaseModel
-
-openai = pytest.importorskip("openai", reason="OpenAI's client is not installed")
 
 from exaone4_gguf.demo.conversations import CONVERSATIONS, ROLL_DICE
 from exaone4_gguf.runtime.server.serve import Server
@@ -187,15 +186,13 @@ def test_a_strict_tool_is_held_to_its_schema(ask: Any) -> None:
 
 class Verdict(BaseModel):
     bigger: bool
-    digits: list[int]
+    which: Literal["3.9", "3.12"]
 
 
 def test_json_by_schema(client: Any) -> None:
-    answer = client.chat.completions.parse(
-        model="any", messages=BIGGER, response_format=Verdict, temperature=0, max_tokens=400, extra_body={"seed": 1}
-    )
-    if answer.choices[0].finish_reason == "stop":
-        assert isinstance(answer.choices[0].message.parsed, Verdict)
+    answer = client.chat.completions.parse(model="any", messages=BIGGER, response_format=Verdict, temperature=0)
+    assert isinstance(answer.choices[0].message.parsed, Verdict)
+    assert answer.choices[0].finish_reason == "stop"
 
 
 def test_any_json(ask: Any) -> None:
@@ -256,7 +253,7 @@ def test_a_stop_string(ask: Any) -> None:
 
 def test_penalties_change_the_answer(ask: Any) -> None:
     for name in ("presence_penalty", "frequency_penalty"):
-        assert ask(HELLO, **{name: 2}, max_tokens=40).choices[0].message.content != GREETING
+        assert ask(HELLO, **{name: 50}, max_tokens=40).choices[0].message.content != GREETING
 
 
 def test_unknown_fields_are_ignored(ask: Any) -> None:
@@ -357,8 +354,8 @@ def test_wrong_completions(client: Any, fields: Any, message: str) -> None:
 
 def test_keys(demo_gguf: Path) -> None:
     with running(demo_gguf, api_keys=("one", "other")) as server:
-        for key, right in (("one", True), ("other", True), ("on", False), ("", False), ("onee", False)):
-            with openai.OpenAI(base_url=f"{server.url}/v1", api_key=key or " ", max_retries=0) as client:
+        for key, right in (("one", True), ("other", True), ("on", False), ("onee", False)):
+            with openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0) as client:
                 if right:
                     assert client.models.list().data
                 else:
