@@ -6,7 +6,7 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from types import TracebackType
@@ -117,7 +117,7 @@ class Exaone4:
 
     def stream(
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """Answer, as events. Closing the iterator stops the generation; ``usage`` and ``logprobs`` tell of the last.
 
         Raises:
@@ -131,7 +131,7 @@ class Exaone4:
 
     def complete(
         self, prompt: str | Sequence[int], *, markers: bool = False, **options: Unpack[ChatOptions]
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """Go on with a text, or with token ids, outside of any conversation: the events are content and the end.
 
         ``markers``: those in the text are the tokens that they name. Without it all of the text is text.
@@ -210,7 +210,7 @@ class Exaone4:
             messages, described, reasoning=request.reasoning, template_kwargs=request.options.get("template_kwargs")
         )
 
-    def _events(self, prompt: Prompt, request: Request, parser: StreamParser | TextParser) -> Iterator[Event]:
+    def _events(self, prompt: Prompt, request: Request, parser: StreamParser | TextParser) -> Generator[Event]:
         if self._reader == threading.get_ident():
             raise RequestError("a stream of this thread is still open: close it, or read it to its end")
         with self._turn:

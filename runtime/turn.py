@@ -5,10 +5,10 @@ Whoever shows it gives a ``View``; nothing here prints.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Unpack, cast
+from typing import Any, Protocol, Unpack
 
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.events import Event, Finish, Message, ToolCall, collect
@@ -120,15 +120,16 @@ def _events(
     model: Exaone4, messages: Sequence[Any], toolbox: Toolbox, view: View, options: ChatOptions
 ) -> Iterator[Event]:
     try:
-        with stopping(model.cancel) as interruption:
-            stream = cast("Generator[Event]", model.stream(messages, toolbox.tools, **options))
-            with closing(stream) as events:
-                for event in events:
-                    view.event(event)
-                    yield event
-                    if interruption.seen:
-                        yield Finish("cancelled")
-                        return
+        with (
+            stopping(model.cancel) as interruption,
+            closing(model.stream(messages, toolbox.tools, **options)) as events,
+        ):
+            for event in events:
+                view.event(event)
+                yield event
+                if interruption.seen:
+                    yield Finish("cancelled")
+                    return
     finally:
         view.answered()
 

@@ -62,26 +62,36 @@ def make_app(service: Service) -> ASGIApp:
 
 def _add_routes(app: FastAPI, service: Service) -> None:
     """Every route in one table: how it is asked, where, with what body, who answers."""
-    posts: list[tuple[str, type[Body], Callable[[Request], Any]]] = [
-        ("/v1/chat/completions", ChatBody, service.chat),
-        ("/v1/completions", CompletionBody, service.completions),
-        ("/tokenize", TokenizeBody, service.tokenize),
-        ("/apply-template", ConversationBody, service.apply_template),
+    posts: list[tuple[str, type[Body], Callable[[Request], Any], tuple[str, ...]]] = [
+        ("/v1/chat/completions", ChatBody, service.chat, (_JSON, _EVENTS)),
+        ("/v1/completions", CompletionBody, service.completions, (_JSON, _EVENTS)),
+        ("/tokenize", TokenizeBody, service.tokenize, (_JSON,)),
+        ("/apply-template", ConversationBody, service.apply_template, (_JSON,)),
     ]
-    gets: list[tuple[str, Callable[[Request], Any]]] = [
-        ("/v1/models", lambda request: _models(service)),
-        ("/v1/models/{name:path}", lambda request: _model(service, request.path_params["name"])),
-        ("/health", lambda request: _health(service)),
-        ("/v1/health", lambda request: _health(service)),
-        ("/metrics", lambda request: _metrics(service)),
+    gets: list[tuple[str, Callable[[Request], Any], dict[str, Any]]] = [
+        ("/v1/models", lambda request: _models(service), {}),
+        ("/v1/models/{name:path}", lambda request: _model(service, request.path_params["name"]), _NAMED),
+        ("/health", lambda request: _health(service), {}),
+        ("/v1/health", lambda request: _health(service), {}),
+        ("/metrics", lambda request: _metrics(service), _told_as("text/plain")),
     ]
-    for path, body, answer in posts:
-        app.add_api_route(path, _endpoint(answer), methods=["POST"], name=path, openapi_extra=_body(body), **_DESCRIBED)
-    for path, answer in gets:
-        app.add_api_route(path, _endpoint(answer), methods=["GET"], name=path, **_DESCRIBED)
+    for path, body, answer, kinds in posts:
+        extra = _body(body) | _told_as(*kinds)
+        app.add_api_route(path, _endpoint(answer), methods=["POST"], name=path, openapi_extra=extra, **_DESCRIBED)
+    for path, answer, extra in gets:
+        app.add_api_route(path, _endpoint(answer), methods=["GET"], name=path, openapi_extra=extra, **_DESCRIBED)
     for path in ("/", "/page/{name}"):
         page = _endpoint(lambda request: page_file(request.path_params.get("name", "index.html")))
         app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+
+
+_JSON, _EVENTS = "application/json", "text/event-stream"
+_NAMED = {"parameters": [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}]}
+
+
+def _told_as(*kinds: str) -> dict[str, Any]:
+    """The content types of a right answer."""
+    return {"responses": {"200": {"description": "The answer.", "content": {kind: {} for kind in kinds}}}}
 
 
 _DESCRIBED: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -50,7 +50,7 @@ class Asked:
     ``tools`` are those that were offered. ``echo`` is what each choice begins with, in a completion.
     """
 
-    choices: Sequence[Iterator[Event]]
+    choices: Sequence[Generator[Event]]
     tools: tuple[Tool, ...] = ()
     echo: Sequence[str] = ()
 

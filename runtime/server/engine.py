@@ -10,8 +10,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -63,10 +63,12 @@ class Job:
     Made, and read, on the event loop.
     """
 
-    def __init__(self, owner: Sequence[str], choices: Sequence[Iterator[Event]]) -> None:
+    def __init__(self, owner: Sequence[str], choices: Sequence[Generator[Event]]) -> None:
         self.owner, self.choices = owner, choices
         self.stopped = False
-        """No more is wanted. The model ends what it is saying."""
+        """It is to end with what it has."""
+        self.abandoned = False
+        """Nobody reads it."""
         self.over = False
         self._loop = asyncio.get_running_loop()
         self._items: asyncio.Queue[Item | BaseException | None] = asyncio.Queue()
@@ -188,6 +190,7 @@ class Engine:
         """Nobody is interested any more: the job ends within a token."""
         if not (job.over or job.stopped):
             self._metrics.add("requests_cancelled_total")
+        job.abandoned = True
         self._end(job, None)
 
     def expire(self, job: Job) -> None:
@@ -261,8 +264,11 @@ class Engine:
     def _read(self, job: Job) -> None:
         """Read the job's streams to their ends, or until it is stopped."""
         for choice, events in enumerate(job.choices):
-            for event in events:
-                job.tell(Said(choice, event))
+            with closing(events):
+                for event in events:
+                    job.tell(Said(choice, event))
+                    if job.abandoned:
+                        break
             usage = self._loaded.usage
             assert usage is not None
             self._metrics.add_usage(usage)

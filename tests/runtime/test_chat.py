@@ -104,7 +104,7 @@ def test_a_seed_repeats_an_answer(talker: Exaone4) -> None:
 def test_closing_the_stream_stops_and_leaves_the_model_usable(talker: Exaone4) -> None:
     stream = talker.stream(HELLO, temperature=0)
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert talker.usage is not None
     assert talker.usage.completion_tokens <= 2
     assert talker.chat(HELLO, temperature=0).content == CONVERSATIONS["greeting-en"].messages[1]["content"]
