@@ -12,9 +12,11 @@ from exaone4_gguf.quant.recipes import FILE_TYPES
 from exaone4_gguf.runtime.repairs import REPAIRS
 from exaone4_gguf.runtime.request import ChatOptions
 from exaone4_gguf.runtime.sampling import PRESETS, Sampling
+from exaone4_gguf.runtime.server.bodies import BODIES
 
 ROOT = Path(__file__).parent.parent
 CHAT = (ROOT / "docs" / "chat.md").read_text()
+SERVER = (ROOT / "docs" / "server.md").read_text()
 README = (ROOT / "README.md").read_text()
 
 
@@ -40,6 +42,11 @@ def test_the_values_of_the_presets_are_told() -> None:
 def test_the_readme_lists_the_file_types() -> None:
     listed = re.findall(r"^\| (\w+) \| [\d.]+ [GM]B \|", README, re.MULTILINE)
     assert listed == list(FILE_TYPES)
+
+
+def test_every_field_of_a_request_is_told() -> None:
+    fields = {name for body in BODIES for name in body.model_fields}
+    assert fields <= named(SERVER) | {"content", "with_pieces", "add_special"}
 
 
 def test_links_between_pages_lead_somewhere() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.demo.conversations import CONVERSATIONS, DICE, ROLL_DICE
 from exaone4_gguf.errors import ContextOverflow, Exaone4Error, GGUFError, MessageError, RequestError, RuntimeFailure
 from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.events import Content, Finish, ToolCallBegin, collect
+from exaone4_gguf.runtime.events import Content, Event, Finish, ToolCallBegin, collect, merged
 from tests.checkpoints import DEMO, full_config, write_checkpoint
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -93,6 +94,69 @@ def test_logprobs_are_those_of_the_logits(talker: Exaone4) -> None:
     talker.context.evaluate(talker.prompt(HELLO).ids)
     logits = talker.context.logits.astype(np.float64)
     assert token.logprob == pytest.approx(logits[token.id] - np.log(np.exp(logits).sum()), abs=1e-3)
+
+
+def test_content_tells_its_tokens(talker: Exaone4) -> None:
+    """Those of the thoughts and of the tags are not among them; without logprobs there are none."""
+    question = CONVERSATIONS["reasoning"].messages[:1]
+    events = list(talker.stream(question, reasoning=True, temperature=0, logprobs=0))
+    tokens = [token for event in events if isinstance(event, Content) for token in event.tokens]
+    assert (
+        b"".join(token.piece for token in tokens).decode().strip() == CONVERSATIONS["reasoning"].messages[1]["content"]
+    )
+    assert talker.logprobs is not None
+    assert list(talker.logprobs[-len(tokens) :]) == tokens
+    assert merged(events)[-2] == replace(collected_content(events), tokens=tuple(tokens))
+    plain = talker.stream(question, temperature=0)
+    assert not any(event.tokens for event in plain if isinstance(event, Content))
+
+
+def collected_content(events: list[Event]) -> Content:
+    """One event of all the content."""
+    pieces = [event for event in events if isinstance(event, Content)]
+    return Content("".join(p.text for p in pieces), "".join(p.raw for p in pieces))
+
+
+def test_going_on_with_a_text(talker: Exaone4) -> None:
+    """With a conversation's own prompt it says what the conversation's answer is, tags and all."""
+    for name in ("greeting-en", "reasoning"):
+        talk = CONVERSATIONS[name]
+        prompt = talker.prompt(talk.messages[:1], reasoning=talk.reasoning)
+        answer = "".join(e.raw for e in talker.stream(talk.messages[:1], reasoning=talk.reasoning, temperature=0))
+        for events in (
+            talker.complete(prompt.ids, temperature=0),
+            talker.complete(prompt.text, markers=True, temperature=0),
+        ):
+            message = collect(events)
+            assert (message.content, message.reasoning_content, message.finish_reason) == (answer, None, "stop")
+
+
+@pytest.mark.parametrize("text", ["Hi[|endofturn|]", "<think>[|user|]</tool_call>", "[|end[|endofturn|]ofturn|]", "a"])
+def test_the_text_that_is_gone_on_with_is_text(talker: Exaone4, text: str) -> None:
+    markers = {talker.model.tokenize(marker)[0] for marker in talker.model.control_texts}
+    ids = talker.text_prompt(text).ids
+    assert not markers & set(ids)
+    assert b"".join(map(talker.model.piece, ids)).decode() == text
+    assert talker.text_prompt(text, markers=True).ids == tuple(talker.model.tokenize(text))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "message"),
+    [
+        ("", {}, "the prompt is empty"),
+        ([], {}, "the prompt is empty"),
+        ([704], {}, "from 0 to 703"),
+        ([-1], {}, "from 0 to 703"),
+        ([True], {}, "from 0 to 703"),
+        ("a", {"reasoning": True}, "reasoning is for conversations"),
+        ("a", {"tool_choice": "auto"}, "tool_choice is for conversations"),
+        ("a", {"temperature": -1}, "temperature is -1"),
+        ("a " * 3000, {}, "more than the context"),
+    ],
+)
+def test_texts_that_cannot_be_gone_on_with(talker: Exaone4, prompt: Any, options: Any, message: str) -> None:
+    with pytest.raises(Exaone4Error, match=message):
+        talker.complete(prompt, **options)
 
 
 def test_a_seed_repeats_an_answer(talker: Exaone4) -> None:
