@@ -1,6 +1,6 @@
 """Many clients at once, many requests one after the other: all get their answers, and nothing is left behind.
 
-EXAONE4_CASES is the number of requests in a row, 200 without it; the bar is at 1,000.
+EXAONE4_CASES is the number of requests in a row, 96 without it; the bar is at 1,000.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from exaone4_gguf.runtime.server.service import PREPARING
 from tests.runtime.server.running import chat, connection, post, request, running, wait_until
 
 CLIENTS = 64
-IN_A_ROW = max(200, int(os.environ.get("EXAONE4_CASES", "0")))
-STEP = 50
+IN_A_ROW = max(96, int(os.environ.get("EXAONE4_CASES", "0")))
+STEP = 24
 THREADS = 2 + PREPARING
 """The server's own: the loop, the model, and those that make prompts."""
 
