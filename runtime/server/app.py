@@ -80,6 +80,9 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         app.add_api_route(path, _endpoint(answer), methods=["POST"], name=path, openapi_extra=extra, **_DESCRIBED)
     for path, answer, extra in gets:
         app.add_api_route(path, _endpoint(answer), methods=["GET"], name=path, openapi_extra=extra, **_DESCRIBED)
+    for path in ("/health", "/v1/health"):
+        health = _endpoint(lambda request: _health(service))
+        app.add_api_route(path, health, methods=["HEAD"], include_in_schema=False)
     for path in ("/", "/page/{name}"):
         page = _endpoint(lambda request: page_file(request.path_params.get("name", "index.html")))
         app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)

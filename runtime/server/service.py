@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from exaone4_gguf.runtime.chat import Exaone4
@@ -129,6 +129,8 @@ class Service:
                         raise too_large(self.settings)
         except TimeoutError:
             raise Problem(408, "the body took too long to come", code="timeout") from None
+        except ClientDisconnect:
+            raise Problem(400, "the body broke off", code="invalid_json") from None
         return b"".join(pieces)
 
     async def _answer(self, request: Request, asked: Asked, form: Answers, *, stream: bool) -> Response:

@@ -15,7 +15,7 @@ from exaone4_gguf.runtime.server import serve
 from exaone4_gguf.runtime.server.metrics import COUNTERS, GAUGES
 from exaone4_gguf.runtime.server.serve import Server
 from exaone4_gguf.runtime.server.settings import Settings
-from tests.runtime.server.running import LOADING, chat, post, request, wait_until
+from tests.runtime.server.running import LOADING, chat, connection, post, request, wait_until
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 
@@ -85,6 +85,17 @@ def test_bodies_that_are_none(server: Server, raw: bytes, status: int, message: 
     assert message in answer.error["message"]
 
 
+def test_a_client_that_hangs_up_in_its_body(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    made = connection(server)
+    made.putrequest("POST", "/tokenize")
+    made.putheader("Content-Length", "100")
+    made.endheaders(b'{"content"')
+    made.close()
+    wait_until(lambda: "POST /tokenize 400" in caplog.text)
+    assert "Traceback" not in caplog.text
+
+
 def test_lone_surrogates_are_text(server: Server) -> None:
     raw = b'{"messages": [{"role": "user", "content": "\\ud800 a"}], "max_tokens": 2}'
     assert post(server, "/v1/chat/completions", raw).status == 200
@@ -107,6 +118,7 @@ def test_while_it_loads_it_says_so(demo_gguf: Path, monkeypatch: pytest.MonkeyPa
     assert (health.status, health.json["status"], health.headers["retry-after"]) == (503, "loading", "1")
     asked = chat(server)
     assert (asked.status, asked.error["code"]) == (503, "model_not_ready")
+    assert request(server, "HEAD", "/health").status == 503
     assert request(server, "GET", "/").status == 200
     assert "exaone4_model_ready 0" in request(server, "GET", "/metrics").body.decode()
     may_load.set()
