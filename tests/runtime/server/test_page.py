@@ -485,6 +485,7 @@ def test_a_phone_is_wide_enough(opened: Open, echo: Server) -> None:
     page.say(f"{MARKDOWN}\n\n{code}\n\n{table}\n\n{'w' * 500}")
     for element in ("document.documentElement", "document.querySelector('#scroller')"):
         assert page.js(f"return {element}.scrollWidth") <= NARROW[0]
+    assert page.js("return document.documentElement.scrollHeight") <= NARROW[1]
     page.click("#open-settings")
     assert page.js("return document.querySelector('dialog').getBoundingClientRect().right") <= NARROW[0]
     sizes = "return [...document.querySelectorAll('input, textarea, select')].map((e) => getComputedStyle(e).fontSize)"
