@@ -1,6 +1,6 @@
 """How fast a stream is through the server, against the runtime's own on the same file, in the same run.
 
-    python -m benchmarks.server FILE.gguf [--depth 64] [--tokens 128] [--runs 5] [--clients 8]
+    python -m benchmarks.server FILE.gguf [--depth 64] [--tokens 128] [--runs 5] [--threads N] [--clients 8]
 
 Tokens per second from the first token to the last, as a client sees them, after a prompt of about ``--depth`` tokens:
 of ``Exaone4.stream`` in this process, and of ``exaone4-gguf serve`` in a process of its own, over HTTP. They take
@@ -24,15 +24,17 @@ from typing import Any
 
 from benchmarks.measure import in_turns, seconds
 from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.runtime.machine import physical_cores
 
 _WORD = " word"
 _FRAME = 20  # tokens that the template adds, about
 
 
 @contextmanager
-def served(file: Path, n_ctx: int) -> Iterator[int]:
+def served(file: Path, n_ctx: int, threads: int) -> Iterator[int]:
     """The server in a process of its own, ready; its port."""
-    command = [sys.executable, "-m", "exaone4_gguf", "serve", str(file), "--port", "0", "-c", str(n_ctx)]
+    options = ("--port", "0", "-c", str(n_ctx), "-t", str(threads))
+    command = [sys.executable, "-m", "exaone4_gguf", "serve", str(file), *options]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert process.stderr
     try:
@@ -104,11 +106,13 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=64)
     parser.add_argument("--tokens", type=int, default=128)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=physical_cores(), help="of both; the physical cores")
     parser.add_argument("--clients", type=int, default=8)
     options = parser.parse_args()
     depth, tokens = options.depth, options.tokens
     n_ctx = depth + tokens + 256
-    with Exaone4(options.file, n_ctx=n_ctx) as model, served(options.file, n_ctx) as port:
+    loading = {"n_ctx": n_ctx, "n_threads": options.threads}
+    with Exaone4(options.file, **loading) as model, served(options.file, n_ctx, options.threads) as port:
         own_rate(model, depth, 4), served_rate(port, depth, 4)
         own, over_http = in_turns(
             options.runs, lambda: own_rate(model, depth, tokens), lambda: served_rate(port, depth, tokens)

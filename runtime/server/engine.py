@@ -153,9 +153,12 @@ class Engine:
         Raises:
             Problem: it is not there.
         """
-        if self.state is not State.READY or self._model is None:
+        self._check_ready()
+        return self._loaded
+
+    def _check_ready(self) -> None:
+        if self.state is not State.READY:
             raise Problem(503, f"the model is not ready: {self.state.value}", code="model_not_ready", retry_after=1)
-        return self._model
 
     @property
     def waiting(self) -> int:
@@ -181,7 +184,7 @@ class Engine:
             Problem: the queue is full, or there is no model.
         """
         with self._changed:
-            assert self.model
+            self._check_ready()
             self.check_room()
             self._queue.put(job.owner, job)
             self._changed.notify()
@@ -231,9 +234,10 @@ class Engine:
             self._when_loaded(e)
             return
         with self._changed:
-            if self.state is State.LOADING:
-                self.state = State.READY
-        self._when_loaded(None)
+            stopped = self.state is State.STOPPED
+            self.state = State.STOPPED if stopped else State.READY
+        if not stopped:
+            self._when_loaded(None)
         while job := self._next():
             self._answer(job)
         self._model.close()

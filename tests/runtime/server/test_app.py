@@ -12,6 +12,7 @@ from exaone4_gguf.demo.conversations import ROLL_DICE
 from exaone4_gguf.errors import GGUFError, RuntimeFailure
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.server import serve
+from exaone4_gguf.runtime.server.engine import State
 from exaone4_gguf.runtime.server.metrics import COUNTERS, GAUGES
 from exaone4_gguf.runtime.server.serve import Server
 from exaone4_gguf.runtime.server.settings import Settings
@@ -103,14 +104,32 @@ def test_lone_surrogates_are_text(server: Server) -> None:
     assert post(server, "/apply-template", raw).status == 200
 
 
-def test_while_it_loads_it_says_so(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    may_load = threading.Event()
+@pytest.fixture
+def may_load(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Models are loaded when this is set."""
+    event = threading.Event()
 
     def slowly(path: Path, **options: Any) -> Exaone4:
-        may_load.wait(30)
+        event.wait(30)
         return Exaone4(path, **options)
 
     monkeypatch.setattr(serve, "Exaone4", slowly)
+    return event
+
+
+def test_it_may_be_stopped_while_it_loads(demo_gguf: Path, may_load: threading.Event) -> None:
+    server = Server(demo_gguf, Settings(port=0), loading=LOADING)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    assert request(server, "GET", "/health").status == 503
+    server.stop()
+    wait_until(lambda: server.service.engine.state is State.STOPPED)
+    may_load.set()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
+def test_while_it_loads_it_says_so(demo_gguf: Path, may_load: threading.Event) -> None:
     server = Server(demo_gguf, Settings(port=0), loading=LOADING)
     thread = threading.Thread(target=server.run)
     thread.start()
