@@ -159,6 +159,7 @@ def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Importance matrix, as llama-imatrix or the imatrix command writes it; it makes small types better.",
         ),
         click.option("--pure", is_flag=True, help="One type for all tensors, without the recipe's exceptions."),
+        click.option("--head-type", metavar="TYPE", help="Type of a classifier's head: F32 (the default) or F16."),
         click.option(
             "--split-max-size",
             type=_Size(),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _STRIP = 32
 """Layers in a line of the strip."""
 
+_SHOWN_LABELS = 8
+CHATTING, BASE = "Exaone4ForCausalLM", "Exaone4Model"
+
 _LICENCE_KEYS = ("general.license", "general.license.name", "general.license.link")
 
 
@@ -44,10 +47,21 @@ def _facts(s: Summary) -> list[tuple[str, str]]:
     facts += [("layers" if i == 0 else "", strip) for i, strip in enumerate(strips)]
     facts.append(("tokenizer", f"{s.tokens['all']:,} tokens: {tokens}"))
     facts.append(("template", _template(s)))
+    if s.model_class != CHATTING:
+        facts.append(("class", f"{s.model_class}: {_head(s)}"))
     licence = [str(s.metadata[key]) for key in _LICENCE_KEYS if key in s.metadata]
     if licence:
         facts.append(("licence", ", ".join(licence)))
     return facts
+
+
+def _head(s: Summary) -> str:
+    if s.head is None:
+        return (
+            "for embeddings; it cannot chat" if s.model_class == BASE else "its head is not beside it; it cannot chat"
+        )
+    shown = ", ".join(s.head["labels"][:_SHOWN_LABELS]) + (", ..." if len(s.head["labels"]) > _SHOWN_LABELS else "")
+    return f"{s.head['task']}, head in {s.head['type']}, {len(s.head['labels'])} labels: {shown}"
 
 
 def _template(s: Summary) -> str:
@@ -82,6 +96,8 @@ def describe(result: Result) -> str:
     """One line: the name, type and size of what was written, or would be."""
     plan = result.plan
     bits = 8 * plan.size / max(1, plan.n_weights)
-    files = result.paths[0].name if len(result.paths) == 1 else f"{len(result.paths)} files"
+    parts = [path for path in result.paths if path != result.head]
+    files = parts[0].name if len(parts) == 1 else f"{len(parts)} files"
+    files += f" and {result.head.name}" if result.head else ""
     verb = "written" if result.written else "would be"
     return f"{files} {verb}: {result.file_type.name}, {decimal(plan.size)}, {bits:.2f} bits per weight"

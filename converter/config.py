@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from exaone4_gguf.converter.checkpoint import load_json
+from exaone4_gguf.converter.classes import CAUSAL, CLASSES, HeadConfig, ModelClass, read_head_config
 from exaone4_gguf.converter.rope import RopeScaling, positive_f32, read_rope
 from exaone4_gguf.errors import ConfigError
 
 MODEL_TYPE = "exaone4"
-ARCHITECTURES = ("Exaone4ForCausalLM",)
 
 # transformers 5.23, models/exaone4/configuration_exaone4.py
 DEFAULTS: dict[str, Any] = {
@@ -69,6 +69,13 @@ class Exaone4Config:
     rope_theta: float
     rope_scaling: RopeScaling | None
     eos_token_ids: tuple[int, ...]
+    model_class: ModelClass = CAUSAL
+    head: HeadConfig | None = None
+
+    @property
+    def n_labels(self) -> int:
+        """Rows of the head's matrix."""
+        return self.head.n_labels if self.head else 0
 
     @property
     def q_size(self) -> int:
@@ -107,7 +114,7 @@ def read_config(model_dir: Path) -> Exaone4Config:
 
 def parse_config(raw: dict[str, Any]) -> Exaone4Config:
     """``read_config`` for a configuration that is at hand."""
-    _check_architecture(raw)
+    model_class = _model_class(raw)
     _check_fixed(raw)
     layers = _count(raw, "num_hidden_layers", MAX_LAYERS)
     window = None if _get(raw, "sliding_window") is None else _count(raw, "sliding_window")
@@ -130,6 +137,8 @@ def parse_config(raw: dict[str, Any]) -> Exaone4Config:
         rope_theta=theta,
         rope_scaling=scaling,
         eos_token_ids=_token_ids(raw.get("eos_token_id")),
+        model_class=model_class,
+        head=read_head_config(raw, model_class),
     )
     _check_heads(config)
     return config
@@ -156,16 +165,18 @@ def check_llama_cpp_runs_it(n_layers: int, sliding_window: int | None, any_layer
     )
 
 
-def _check_architecture(raw: dict[str, Any]) -> None:
+def _model_class(raw: dict[str, Any]) -> ModelClass:
+    """The class of transformers that the checkpoint was saved from; one that does not say is a language model."""
     model_type, architectures = raw.get("model_type"), raw.get("architectures") or []
     named = ", ".join(map(str, architectures)) if isinstance(architectures, list) else str(architectures)
     if model_type != MODEL_TYPE:
-        raise ConfigError(f"the architecture is {named or '?'} (model_type {model_type!r}), not {ARCHITECTURES[0]}")
-    if named and named not in ARCHITECTURES:
-        raise ConfigError(f"the architecture is {named}; only {ARCHITECTURES[0]} can be converted")
+        raise ConfigError(f"the architecture is {named or '?'} (model_type {model_type!r}), not {CAUSAL.name}")
+    if named and named not in CLASSES:
+        raise ConfigError(f"the architecture is {named}; those that can be converted are {', '.join(CLASSES)}")
     if (quantization := raw.get("quantization_config")) is not None:
         method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
         raise ConfigError(f"the checkpoint is quantized ({method}); convert the original one")
+    return CLASSES.get(named, CAUSAL)
 
 
 def _check_fixed(raw: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, TypedDict, Unpack
 from exaone4_gguf.converter import pipeline
 from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
 from exaone4_gguf.converter.gguf_values import Metadata
+from exaone4_gguf.converter.head import is_head, plan_head
 from exaone4_gguf.converter.hub import model_folder
 from exaone4_gguf.converter.metadata import file_type_keys, imatrix_keys
 from exaone4_gguf.converter.model import Model, from_checkpoint, from_gguf
@@ -40,11 +41,13 @@ class WriteOptions(TypedDict, total=False):
     """How to write; both commands take these.
 
     ``split_max_size``: the most bytes of tensors in one file; 0 (the default) for one file.
+    ``head_type``: of a classifier's head, F32 (the default) or F16.
     ``threads``: by default as many as processors. ``force``: replace an existing target.
     ``dry_run``: plan, and write nothing. ``show_progress``: given the plan, a context that counts bytes.
     """
 
     split_max_size: int
+    head_type: str | None
     threads: int | None
     force: bool
     dry_run: bool
@@ -65,8 +68,13 @@ class Result:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files, one unless split."""
+        """The files, one unless split; a classifier's head is one more, and the last."""
         return tuple(file.path for file in self.plan.files)
+
+    @property
+    def head(self) -> Path | None:
+        """The file of a classifier's head."""
+        return next((file.path for file in self.plan.files if is_head(file)), None)
 
 
 def convert(
@@ -197,6 +205,7 @@ def _write(
     matrix: ImportanceMatrix | None,
     *,
     split_max_size: int = 0,
+    head_type: str | None = None,
     threads: int | None = None,
     force: bool = False,
     dry_run: bool = False,
@@ -209,6 +218,10 @@ def _write(
     importances = _importances(model, matrix) if matrix else {}
     plan = make_plan(target, metadata, model.tensors, types, split_max_size, importances)
     without = _without_importance(plan, matrix)
+    if head_type is not None and not model.head:
+        raise QuantizeError(f"{outfile}: the model has no head that could be {head_type}")
+    if model.head:
+        plan = Plan((*plan.files, *plan_head(model.head, target, head_type).files))
     if dry_run:
         return Result(plan, file_type, False, without)
     check_target(target, plan, model.inputs, force=force)

@@ -44,8 +44,14 @@ def split_name(target: Path, part: int, parts: int) -> Path:
     return target.with_name(f"{target.stem}-{part:05d}-of-{parts:05d}.gguf")
 
 
-def read_gguf(path: Path) -> GGUFFile:
-    """Read the header of an EXAONE 4 GGUF file and map its tensors.
+def whole_name(path: Path) -> Path:
+    """The name of a file, or that which the parts of a split one were named after."""
+    match = _SPLIT_NAME.fullmatch(path.name)
+    return path.with_name(f"{match[1]}.gguf") if match else path
+
+
+def read_gguf(path: Path, wanted: str = ARCHITECTURE) -> GGUFFile:
+    """Read the header of an EXAONE 4 GGUF file (or of one of another architecture) and map its tensors.
 
     ``path`` may be any part of a split file; the others are looked for beside it.
 
@@ -59,8 +65,8 @@ def read_gguf(path: Path) -> GGUFFile:
             raise GGUFError(f"{path}: it is a part of a split file, but not named as one (NAME-00001-of-00002.gguf)")
         first = _joined(path, [_read_part(part) for part in _part_paths(path, match[1], int(match[3]))])
     architecture = first.get("general.architecture")
-    if architecture != ARCHITECTURE:
-        raise GGUFError(f"{path}: architecture is '{architecture}', not {ARCHITECTURE}")
+    if architecture != wanted:
+        raise GGUFError(f"{path}: architecture is '{architecture}', not {wanted}")
     return first
 
 

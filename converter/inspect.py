@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone4_gguf.converter.classes import CAUSAL
 from exaone4_gguf.converter.gguf_file import ARCHITECTURE, GGUFFile, read_gguf
 from exaone4_gguf.converter.gguf_values import Metadata, ValueType
+from exaone4_gguf.converter.head import CLASS_KEY, Head
 from exaone4_gguf.converter.hub import model_folder
 from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
 from exaone4_gguf.converter.model import Model, from_checkpoint, from_gguf
@@ -37,7 +39,8 @@ class Summary:
     """A GGUF file, or the checkpoint that would become one.
 
     ``layers`` has a letter for each: L sees only the window, G sees all. ``warning`` says what llama.cpp
-    would do wrong with it. ``template`` is None without a chat template.
+    would do wrong with it. ``template`` is None without a chat template. ``model_class`` is transformers' class;
+    ``head`` a classifier's, None where there is none, or where its file is not beside the base.
     """
 
     path: str
@@ -53,6 +56,8 @@ class Summary:
     rope_layers: int
     sliding_window: int | None
     tied: bool
+    model_class: str
+    head: dict[str, Any] | None
     warning: str | None
     types: list[TypeRow]
     tokens: dict[str, int]
@@ -99,6 +104,8 @@ def _summary(path: Path, model: Model, gguf: GGUFFile | None) -> Summary:
         rope_layers=sum(model.sliding_window is None or sliding for sliding in model.sliding_layers),
         sliding_window=model.sliding_window,
         tied=all(t.name != "output.weight" for t in model.tensors),
+        model_class=str(model.metadata[CLASS_KEY].data) if CLASS_KEY in model.metadata else CAUSAL.name,
+        head=_head(model.head) if model.head else None,
         warning=_warning(model),
         types=rows,
         tokens=_tokens(model.metadata),
@@ -109,6 +116,10 @@ def _summary(path: Path, model: Model, gguf: GGUFFile | None) -> Summary:
             for t, type in zip(model.tensors, model.types, strict=True)
         ],
     )
+
+
+def _head(head: Head) -> dict[str, Any]:
+    return {"task": head.task, "labels": head.labels, "type": head.types[0].name, "bias": len(head.tensors) > 1}
 
 
 def _data(metadata: Metadata, key: str, default: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,22 @@ from typing import Any
 
 from exaone4_gguf.converter.chat_template import read_chat_templates
 from exaone4_gguf.converter.checkpoint import read_tensors
-from exaone4_gguf.converter.config import check_llama_cpp_runs_it, read_config
+from exaone4_gguf.converter.classes import CLASSES
+from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it, read_config
+from exaone4_gguf.converter.fingerprint import WEIGHTS_ID_KEY, weights_id
 from exaone4_gguf.converter.gguf_file import SPLIT_KEYS, GGUFFile
-from exaone4_gguf.converter.gguf_values import Metadata
+from exaone4_gguf.converter.gguf_values import Metadata, string
+from exaone4_gguf.converter.head import CLASS_KEY, Head, check_belongs, head_path, make_head, read_head
 from exaone4_gguf.converter.metadata import build_metadata, file_type_keys
 from exaone4_gguf.converter.names import BLOCK_TENSORS, MODEL_TENSORS
 from exaone4_gguf.converter.plan import in_file_order
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.converter.tokenizer import read_tokenizer
-from exaone4_gguf.converter.weights import gguf_tensors
+from exaone4_gguf.converter.weights import gguf_tensors, head_tensors
 from exaone4_gguf.errors import ConfigError, GGUFError
 from exaone4_gguf.quant.types import TYPES, TensorType
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class Model:
     """Query heads for each key head; 0 where the file does not say."""
     inputs: tuple[Path, ...]
     """The files that it is read from, which no output may replace."""
+    head: Head | None = None
+    """A classifier's, which is written into a file beside the model's."""
 
     @property
     def n_weights(self) -> int:
@@ -64,13 +72,24 @@ def from_checkpoint(folder: Path, *, strict: bool = True) -> Model:
         check_llama_cpp_runs_it(config.num_hidden_layers, config.sliding_window, any(config.sliding_layers))
     tokenizer = read_tokenizer(folder, check_pre_tokenizer=strict).padded(config.vocab_size)
     templates = read_chat_templates(folder)
-    tensors = in_file_order(gguf_tensors(config, read_tensors(folder)))
+    found = read_tensors(folder)
+    tensors = in_file_order(gguf_tensors(config, found))
     metadata = build_metadata(folder, config, tokenizer, templates, sum(t.n_weights for t in tensors))
+    metadata |= _class_keys(config, tensors)
+    head = make_head(config.head, metadata, head_tensors(config, found)) if config.head else None
     types = [TYPES["F32"] if len(t.shape) < 2 else t.type for t in tensors]  # llama.cpp wants its norms so
     inputs = tuple(path for path in folder.iterdir() if path.suffix != ".gguf")
     window, sliding = config.sliding_window, config.sliding_layers
     gqa = config.num_attention_heads // config.num_key_value_heads
-    return Model(metadata, tensors, types, config.num_hidden_layers, window, sliding, gqa, inputs)
+    return Model(metadata, tensors, types, config.num_hidden_layers, window, sliding, gqa, inputs, head)
+
+
+def _class_keys(config: Exaone4Config, tensors: Sequence[SourceTensor]) -> Metadata:
+    """Which class a base is of, where it is not that which speaks, and which weights its head belongs to."""
+    if config.model_class.speaks:
+        return {}
+    keys = {CLASS_KEY: string(config.model_class.name)}
+    return keys | {WEIGHTS_ID_KEY: string(weights_id(tensors))} if config.head else keys
 
 
 def from_gguf(gguf: GGUFFile, *, strict: bool = True) -> Model:
@@ -88,13 +107,36 @@ def from_gguf(gguf: GGUFFile, *, strict: bool = True) -> Model:
     window = gguf.get("%s.attention.sliding_window")
     _check_complete(gguf, n_layers)
     sliding = _sliding_layers(gguf, n_layers, window)
-    model = Model(metadata, tensors, [t.type for t in tensors], n_layers, window, sliding, _gqa(gguf), gguf.parts)
+    head = _head_beside(gguf, strict)
+    inputs = (*gguf.parts, head_path(gguf.path)) if head else gguf.parts
+    types, gqa = [t.type for t in tensors], _gqa(gguf)
+    model = Model(metadata, tensors, types, n_layers, window, sliding, gqa, inputs, head)
     try:
         if strict:
             model.check_llama_cpp_runs_it()
     except ConfigError as e:
         raise GGUFError(f"{gguf.path}: {e}") from None
     return model
+
+
+def _head_beside(gguf: GGUFFile, strict: bool) -> Head | None:
+    """The head of a classifier's base, which goes where the base goes."""
+    model_class = CLASSES.get(str(gguf.get(CLASS_KEY)))
+    if model_class is None or model_class.head is None:
+        return None
+    path = head_path(gguf.path)
+    if not path.is_file():
+        _log.warning("%s: its head is not beside it (%s), and does not come along", gguf.path, path.name)
+        return None
+    try:
+        head = read_head(path)
+        check_belongs(head, path, gguf.metadata, gguf.path)
+    except GGUFError as e:
+        if strict:
+            raise
+        _log.warning("%s", e)
+        return None
+    return head
 
 
 def _check_complete(gguf: GGUFFile, n_layers: int) -> None:

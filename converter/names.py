@@ -24,15 +24,23 @@ BLOCK_TENSORS = (
     ("mlp.down_proj.weight", "ffn_down.weight", ("hidden_size", "intermediate_size")),
 )
 
-EMBEDDING = "model.embed_tokens.weight"
+EMBEDDING = "embed_tokens.weight"
 LM_HEAD = "lm_head.weight"
 ROPE_FREQS = "rope_freqs.weight"
 
 MODEL_TENSORS = (
     (EMBEDDING, "token_embd.weight", ("vocab_size", "hidden_size")),
-    ("model.norm.weight", "output_norm.weight", ("hidden_size",)),
+    ("norm.weight", "output_norm.weight", ("hidden_size",)),
 )
+"""As BLOCK_TENSORS, named after the prefix of the model's class."""
+
 OUTPUT_TENSOR = (LM_HEAD, "output.weight", ("vocab_size", "hidden_size"))
+
+HEAD_TENSORS = (
+    ("weight", "cls.output.weight", ("n_labels", "hidden_size")),
+    ("bias", "cls.output.bias", ("n_labels",)),
+)
+"""A classifier's head, which has a file of its own; the names are llama.cpp's (LLM_TENSOR_CLS_OUT)."""
 
 # Buffers that older versions of transformers saved; they follow from the configuration.
 IGNORED_SUFFIXES = ("rotary_emb.inv_freq",)
@@ -48,13 +56,24 @@ class ExpectedTensor:
 
 
 def expected_tensors(config: Exaone4Config) -> Iterator[ExpectedTensor]:
-    """Every tensor that a checkpoint of this configuration has; of a tied one, no ``lm_head``."""
-    top = MODEL_TENSORS if config.tie_word_embeddings else (*MODEL_TENSORS, OUTPUT_TENSOR)
-    for hf_name, gguf_name, shape in top:
+    """Every tensor of the base that a checkpoint of this configuration has; ``lm_head`` where it is one of its own."""
+    prefix = config.model_class.prefix
+    for hf_name, gguf_name, shape in MODEL_TENSORS:
+        yield ExpectedTensor(prefix + hf_name, gguf_name, config.sizes(shape))
+    if config.model_class.speaks and not config.tie_word_embeddings:
+        hf_name, gguf_name, shape = OUTPUT_TENSOR
         yield ExpectedTensor(hf_name, gguf_name, config.sizes(shape))
     for layer in range(config.num_hidden_layers):
         for hf_name, gguf_name, shape in BLOCK_TENSORS:
-            yield ExpectedTensor(f"model.layers.{layer}.{hf_name}", f"blk.{layer}.{gguf_name}", config.sizes(shape))
+            yield ExpectedTensor(f"{prefix}layers.{layer}.{hf_name}", f"blk.{layer}.{gguf_name}", config.sizes(shape))
+
+
+def expected_head_tensors(config: Exaone4Config) -> Iterator[ExpectedTensor]:
+    """The tensors of the head, if the configuration has one."""
+    if config.head is None:
+        return
+    for hf_name, gguf_name, shape in HEAD_TENSORS[: 1 + config.head.has_bias]:
+        yield ExpectedTensor(f"{config.head.form.tensor}.{hf_name}", gguf_name, config.sizes(shape))
 
 
 def file_order(gguf_name: str) -> tuple[int, bytes]:

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from exaone4_gguf.converter.config import Exaone4Config
-from exaone4_gguf.converter.names import EMBEDDING, IGNORED_SUFFIXES, LM_HEAD, ROPE_FREQS, expected_tensors
+from exaone4_gguf.converter.names import (
+    EMBEDDING,
+    IGNORED_SUFFIXES,
+    LM_HEAD,
+    ROPE_FREQS,
+    ExpectedTensor,
+    expected_head_tensors,
+    expected_tensors,
+)
 from exaone4_gguf.converter.rope import frequency_factors
 from exaone4_gguf.converter.source import SourceTensor, as_rows
 from exaone4_gguf.errors import CheckpointError
@@ -18,7 +26,7 @@ _COMPARED_ROWS = 1024
 
 
 def gguf_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> list[SourceTensor]:
-    """The tensors of the GGUF file, in no particular order.
+    """The tensors of the GGUF file, in no particular order; those of a head are in ``head_tensors``.
 
     Args:
         found: the checkpoint's tensors by their Hugging Face names.
@@ -27,18 +35,28 @@ def gguf_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> li
         CheckpointError: a tensor is missing, has another shape, or is left over.
     """
     expected = list(expected_tensors(config))
+    head = list(expected_head_tensors(config))
+    _check_there(config, [*expected, *head], found)
+    _check_left_over(config, found, {e.hf_name for e in (*expected, *head)})
+    return [_renamed(found[e.hf_name], e.gguf_name) for e in expected] + list(_rope_freqs(config))
+
+
+def head_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> list[SourceTensor]:
+    """The tensors of the head's file, if there is one, after ``gguf_tensors`` has checked them."""
+    return [_renamed(found[e.hf_name], e.gguf_name) for e in expected_head_tensors(config)]
+
+
+def _check_there(config: Exaone4Config, expected: list[ExpectedTensor], found: Mapping[str, SourceTensor]) -> None:
     if missing := [e for e in expected if e.hf_name not in found]:
         raise CheckpointError(
             f"tensor {missing[0].hf_name} of shape {list(missing[0].shape)} is missing ({len(missing)} in all)"
         )
     for e in expected:
         if found[e.hf_name].shape != e.shape:
+            labels = f" ({config.n_labels} labels)" if e.shape[0] == config.n_labels else ""
             raise CheckpointError(
-                f"tensor {e.hf_name} has shape {list(found[e.hf_name].shape)}; config.json says {list(e.shape)}"
+                f"tensor {e.hf_name} has shape {list(found[e.hf_name].shape)}; config.json says {list(e.shape)}{labels}"
             )
-    _check_left_over(config, found, {e.hf_name for e in expected})
-    tensors = [_renamed(found[e.hf_name], e.gguf_name) for e in expected]
-    return tensors + list(_rope_freqs(config))
 
 
 def _renamed(tensor: SourceTensor, name: str) -> SourceTensor:
@@ -56,7 +74,7 @@ def _rope_freqs(config: Exaone4Config) -> Iterator[SourceTensor]:
 def _check_left_over(config: Exaone4Config, found: Mapping[str, SourceTensor], expected: set[str]) -> None:
     left = [name for name in found if name not in expected and not name.endswith(IGNORED_SUFFIXES)]
     if LM_HEAD in left and config.tie_word_embeddings:
-        _check_tied(found[LM_HEAD], found[EMBEDDING])
+        _check_tied(found[LM_HEAD], found[config.model_class.prefix + EMBEDDING])
         left.remove(LM_HEAD)
     if left:
         shape = list(found[left[0]].shape)
@@ -67,7 +85,8 @@ def _check_tied(head: SourceTensor, embedding: SourceTensor) -> None:
     """Many fine-tunes of tied models save the embedding a second time; it must be the same."""
     if head.shape != embedding.shape:
         raise CheckpointError(
-            f"tensor {LM_HEAD} has shape {list(head.shape)}, but it is tied to {EMBEDDING} of {list(embedding.shape)}"
+            f"tensor {LM_HEAD} has shape {list(head.shape)}, "
+            f"but it is tied to {embedding.name} of {list(embedding.shape)}"
         )
     for first in range(0, len(head.rows), _COMPARED_ROWS):
         rows = slice(first, first + _COMPARED_ROWS)
@@ -75,6 +94,6 @@ def _check_tied(head: SourceTensor, embedding: SourceTensor) -> None:
         b = kernels.dequantize(embedding.rows[rows], embedding.type)
         if not np.array_equal(a, b, equal_nan=True):
             raise CheckpointError(
-                f"tensor {LM_HEAD} differs from {EMBEDDING}, though config.json says that they are tied; "
+                f"tensor {LM_HEAD} differs from {embedding.name}, though config.json says that they are tied; "
                 "if the head was trained, set tie_word_embeddings to false"
             )

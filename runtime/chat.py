@@ -13,17 +13,21 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from exaone4_gguf.errors import GGUFError, RequestError, RuntimeFailure
-from exaone4_gguf.runtime.context import Cancelled, Context
+from exaone4_gguf.runtime.context import Cancelled, Context, default_context
+from exaone4_gguf.runtime.encoder import Classified, EncodeOptions, Encoder
 from exaone4_gguf.runtime.events import Event, Finish, collect
 from exaone4_gguf.runtime.generation import Generation, Token, check_fits
+from exaone4_gguf.runtime.head import why_silent
 from exaone4_gguf.runtime.llama import checked
-from exaone4_gguf.runtime.machine import available_memory, fitting_context, physical_cores
-from exaone4_gguf.runtime.model import ARCHITECTURE, Model
+from exaone4_gguf.runtime.machine import physical_cores
+from exaone4_gguf.runtime.model import Model
 from exaone4_gguf.runtime.parser import StreamParser, TextParser
+from exaone4_gguf.runtime.plain_text import Text
 from exaone4_gguf.runtime.reasoning import ThoughtTracker
 from exaone4_gguf.runtime.reply import Reply, Usage
 from exaone4_gguf.runtime.request import ChatOptions, Request, check_completion
 from exaone4_gguf.runtime.sampling import Sampler
+from exaone4_gguf.runtime.spans import Answer, Tagged
 from exaone4_gguf.runtime.stops import StopStrings
 from exaone4_gguf.runtime.text import Utf8Decoder
 from exaone4_gguf.runtime.token_spans import TokenSpans
@@ -31,11 +35,32 @@ from exaone4_gguf.runtime.tools import Tool, as_tools, with_coerced_arguments
 from exaone4_gguf.runtime.voting import final_answer
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from exaone4_gguf.runtime.prompt import Prompt, PromptBuilder
+
+    Floats = npt.NDArray[np.float32]
+
+_SILENT_CONTEXT = 256
+"""Tokens of a conversation that will not be held."""
+
+
+class Silence:
+    """In the place of a prompt builder, for a model that has no output for text."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def build(self, *args: Any, **options: Any) -> Prompt:
+        """Raises RequestError, always."""
+        raise RequestError(self._reason)
 
 
 class Exaone4:
     """An EXAONE 4 model in a GGUF file, ready to talk. One conversation runs at a time; others wait.
+
+    One of transformers' other classes, which has no output for text, does not talk: it embeds and classifies.
 
     Args:
         path: the GGUF file.
@@ -44,6 +69,7 @@ class Exaone4:
         n_gpu_layers: layers on the GPU; by default all, where llama.cpp was built for one.
         chat_template: instead of the file's own.
         swa_full: see ``Context``.
+        head: a classifier's, see ``Encoder``.
 
     Raises:
         GGUFError: not a file that llama.cpp runs right, or one without a chat template.
@@ -64,13 +90,16 @@ class Exaone4:
         use_mmap: bool = True,
         swa_full: bool = True,
         chat_template: str | None = None,
+        head: str | Path | None = None,
     ) -> None:
         self.model = Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
         try:
-            self._builder = self._prompt_builder(chat_template)
+            self.encoder = self._encoder(n_ctx, n_threads, n_batch, flash_attn, head)
+            silent = why_silent(self.model)
+            self._builder = Silence(silent) if silent else self._prompt_builder(chat_template)
             self.context = Context(
                 self.model,
-                n_ctx=n_ctx or self._default_context(),
+                n_ctx=_SILENT_CONTEXT if silent else n_ctx or default_context(self.model),
                 n_threads=n_threads or physical_cores(),
                 n_batch=n_batch,
                 flash_attn=flash_attn,
@@ -84,7 +113,7 @@ class Exaone4:
         self._turn = threading.Lock()
         self._reader: int | None = None
         """The thread that reads the stream which is being made, if any is."""
-        self._free = weakref.finalize(self, _free, self.context, self.model)
+        self._free = weakref.finalize(self, _free, self.context, self.encoder, self.model)
         self.usage: Usage | None = None
         self.logprobs: tuple[Token, ...] | None = None
 
@@ -203,6 +232,31 @@ class Exaone4:
         votes = Counter(answers)
         return replies[answers.index(votes.most_common(1)[0][0])], votes
 
+    def embed(
+        self,
+        texts: Iterable[str],
+        *,
+        pooling: str = "mean",
+        normalize: bool = True,
+        **options: Unpack[EncodeOptions],
+    ) -> Floats:
+        """A vector for each text, see ``Encoder``; so are the next three."""
+        return self.encoder.embed(texts, pooling=pooling, normalize=normalize, **options)
+
+    def classify(self, texts: Iterable[Text], **options: Unpack[EncodeOptions]) -> list[Classified]:
+        """The label of each text, or pair of texts."""
+        return self.encoder.classify(texts, **options)
+
+    def tag(self, text: str, **options: Unpack[EncodeOptions]) -> Tagged:
+        """A label for each token of a text, and the entities that they make."""
+        return self.encoder.tag(text, **options)
+
+    def answer(
+        self, question: str, context: str, *, max_answer_tokens: int = 15, **options: Unpack[EncodeOptions]
+    ) -> Answer:
+        """The part of the context that answers the question."""
+        return self.encoder.answer(question, context, max_answer_tokens=max_answer_tokens, **options)
+
     def _prompt(self, messages: Iterable[Any], request: Request) -> Prompt:
         self._check_open()
         described = [tool.to_openai() for tool in request.told] or None
@@ -281,6 +335,13 @@ class Exaone4:
         for event in (*parser.feed(decoder.finish()), *parser.finish(reason)):
             yield from map(spans.told, stops.pass_on(event))
 
+    def _encoder(
+        self, n_ctx: int | None, n_threads: int | None, n_batch: int, flash_attn: bool, head: str | Path | None
+    ) -> Encoder:
+        """For texts; it has a cache of its own, from its first text on."""
+        most = n_ctx or default_context(self.model)
+        return Encoder(self.model, n_ctx=most, n_threads=n_threads, n_batch=n_batch, flash_attn=flash_attn, head=head)
+
     def _prompt_builder(self, chat_template: str | None) -> PromptBuilder:
         from exaone4_gguf.runtime.prompt import PromptBuilder  # here, as Jinja takes a while to import
         from exaone4_gguf.runtime.template import ChatTemplate
@@ -292,19 +353,11 @@ class Exaone4:
             )
         return PromptBuilder(ChatTemplate(source), self.model.tokenize, self.model.control_texts)
 
-    def _default_context(self) -> int:
-        metadata = self.model.metadata
-        names = ("attention.head_count_kv", "block_count", "embedding_length", "attention.head_count")
-        kv_heads, layers, width, heads = (int(metadata[f"{ARCHITECTURE}.{name}"]) for name in names)
-        key_length = int(metadata.get(f"{ARCHITECTURE}.attention.key_length", width // heads))
-        per_token = 2 * 2 * kv_heads * key_length * layers  # keys and values, F16
-        weights = self.model.path.stat().st_size
-        return fitting_context(self.model.context_length, per_token, weights, available_memory())
 
-
-def _free(context: Context, model: Model) -> None:
+def _free(context: Context, encoder: Encoder, model: Model) -> None:
     """Also when the last reference goes, so that a forgotten ``close`` leaks nothing."""
     context.close()
+    encoder.close()
     model.close()
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from exaone4_gguf.errors import RequestError, RuntimeFailure
 from exaone4_gguf.runtime.llama import checked, last_error, load_api
-from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.machine import available_memory, fitting_context
+from exaone4_gguf.runtime.model import ARCHITECTURE, Model
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,9 +20,18 @@ if TYPE_CHECKING:
 
 CACHE_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8, "q4_0": 2, "q4_1": 3, "iq4_nl": 20, "q5_0": 6, "q5_1": 7}
 """llama.cpp's --cache-type-k and -v (common/arg.cpp)."""
-_MOST_CONTEXT = 1 << 24
-_MOST_THREADS = 512  # GGML_MAX_N_THREADS
+MOST_CONTEXT = 1 << 24
+MOST_THREADS = 512  # GGML_MAX_N_THREADS
 _ABORTED = 2  # llama_decode's result when the abort callback said so
+
+
+def default_context(model: Model) -> int:
+    """The largest context, in tokens, whose cache fits memory beside the weights; at most the trained length."""
+    names = ("attention.head_count_kv", "block_count", "embedding_length", "attention.head_count")
+    kv_heads, layers, width, heads = (int(model.metadata[f"{ARCHITECTURE}.{name}"]) for name in names)
+    key_length = int(model.metadata.get(f"{ARCHITECTURE}.attention.key_length", width // heads))
+    per_token = 2 * 2 * kv_heads * key_length * layers  # keys and values, F16
+    return fitting_context(model.context_length, per_token, model.path.stat().st_size, available_memory())
 
 
 class Cancelled(Exception):
@@ -60,10 +70,10 @@ class Context:
     ) -> None:
         self._api = api = load_api()
         self._model = model
-        checked("n_ctx", n_ctx, 1, _MOST_CONTEXT)
-        checked("n_batch", n_batch, 1, _MOST_CONTEXT)
+        checked("n_ctx", n_ctx, 1, MOST_CONTEXT)
+        checked("n_batch", n_batch, 1, MOST_CONTEXT)
         for threads in (n_threads, n_threads_batch or n_threads):
-            checked("n_threads", threads, 1, _MOST_THREADS)
+            checked("n_threads", threads, 1, MOST_THREADS)
         for cache_type in (type_k, type_v):
             if cache_type is not None and cache_type not in CACHE_TYPES.values():
                 raise RequestError(f"the cache cannot have type {cache_type!r}; ggml's numbers: {CACHE_TYPES}")

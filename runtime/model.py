@@ -78,6 +78,11 @@ class Model:
         return {_text(key_of, self.pointer, i): _text(value_of, self.pointer, i) for i in range(count)}
 
     @property
+    def n_embd(self) -> int:
+        """Values of a hidden state."""
+        return int(self._api.llama_model_n_embd(self.pointer))
+
+    @property
     def context_length(self) -> int:
         """Tokens that the model was trained to attend to."""
         return int(self._api.llama_model_n_ctx_train(self.pointer))
@@ -90,12 +95,23 @@ class Model:
         texts = [get_text(self.vocab, i).decode("utf-8", errors="replace") for i in controls]
         return (*texts, *MARKERS)
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of a text; the markers in it are the tokens that they name."""
+    def tokenize(self, text: str, *, control: bool = True) -> list[int]:
+        """Token ids of a text; the markers in it are the tokens that they name.
+
+        Without ``control``, control tokens in it are read as plain text; the other added tokens are matched as ever.
+        """
         raw = text.encode("utf-8", errors="replace")
         ids = (self._api.llama_token * (len(raw) + 1))()
-        count = self._api.llama_tokenize(self.vocab, raw, len(raw), ids, len(ids), False, True)
+        count = self._api.llama_tokenize(self.vocab, raw, len(raw), ids, len(ids), False, control)
         return list(ids[:count])
+
+    @functools.cached_property
+    def around(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The tokens that the tokenizer puts before and after a text by itself; EXAONE's puts none."""
+        api, vocab = self._api, self.vocab
+        before = (api.llama_vocab_bos(vocab),) if api.llama_vocab_get_add_bos(vocab) else ()
+        after = (api.llama_vocab_eos(vocab),) if api.llama_vocab_get_add_eos(vocab) else ()
+        return before, after
 
     def piece(self, token: int) -> bytes:
         """The bytes of a token, markers included; a character may be split over several tokens."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from exaone4_gguf.converter.config import parse_config
-from exaone4_gguf.converter.names import expected_tensors
+from exaone4_gguf.converter.names import expected_head_tensors, expected_tensors
 
 DEMO = Path(__file__).parent.parent / "app" / "demo" / "checkpoint"
 SIDE_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "LICENSE")
@@ -77,11 +78,22 @@ def hybrid_config(**changes: Any) -> dict[str, Any]:
     return full_config(**(hybrid | changes))
 
 
+LABELS = ("O", "B-사람", "I-사람", "B-place", "I-place")
+
+
+def class_config(name: str, shape: Callable[..., dict[str, Any]] = full_config, **changes: Any) -> dict[str, Any]:
+    """A configuration of another of transformers' classes; those with a head have five labels."""
+    labels = {str(i): label for i, label in enumerate(LABELS)}
+    own = {"architectures": [name], "id2label": labels, "label2id": {v: int(k) for k, v in labels.items()}}
+    return shape(**(own | {"pad_token_id": 680} | changes))
+
+
 def random_tensors(config: dict[str, Any], dtype: str = "BF16", seed: int = 0) -> dict[str, torch.Tensor]:
     """Weights for every tensor of the configuration: norms near 1, the others small."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
-    for expected in expected_tensors(parse_config(config)):
+    parsed = parse_config(config)
+    for expected in (*expected_tensors(parsed), *expected_head_tensors(parsed)):
         values = torch.randn(expected.shape, generator=generator)
         scaled = 1 + 0.1 * values if len(expected.shape) == 1 else values / math.sqrt(expected.shape[-1])
         tensors[expected.hf_name] = scaled.to(DTYPES[dtype])
