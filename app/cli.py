@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from exaone4_gguf.chat_command import chat
+from exaone4_gguf.encode_command import classify, embed
 from exaone4_gguf.errors import Exaone4Error, QuantizeError
 from exaone4_gguf.imatrix_command import imatrix
 from exaone4_gguf.serve_command import serve
@@ -232,6 +233,8 @@ cli.add_command(verify)
 cli.add_command(imatrix)
 cli.add_command(chat)
 cli.add_command(serve)
+cli.add_command(embed)
+cli.add_command(classify)
 
 
 @cli.command()

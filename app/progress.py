@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from exaone4_gguf.converter.plan import Plan
 
 _LINE_EVERY = 30.0  # seconds, where there is no terminal
+_QUIET = 1.0  # seconds in which nothing is told
 
 
 @contextmanager
@@ -51,6 +52,24 @@ def _percent_bar(console: Console, title: str, total: int) -> Iterator[Callable[
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=total)
         yield lambda n: progress.advance(task, n)
+
+
+@contextmanager
+def show_rate(what: str) -> Iterator[Callable[[int], None]]:
+    """Show how many there were and how many come in a second, where how many will come is not known."""
+    console, began, last, count = Console(stderr=True), time.monotonic(), 0.0, 0
+
+    def advance(n: int) -> None:
+        nonlocal last, count
+        count += n
+        if (now := time.monotonic()) - last >= (_LINE_EVERY, 0.1)[console.is_terminal] and now - began > _QUIET:
+            last = now
+            end = "\r" if console.is_terminal else "\n"
+            console.print(f"{count:,} {what}, {count / (now - began):.1f} a second", end=end, highlight=False)
+
+    yield advance
+    if console.is_terminal and last:
+        console.print()
 
 
 @contextmanager

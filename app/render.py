@@ -36,7 +36,7 @@ def print_summary(summary: Summary) -> None:
 def _facts(s: Summary) -> list[tuple[str, str]]:
     parts = f" in {s.parts} parts" if s.parts > 1 else ""
     window = f"window of {s.sliding_window}" if s.sliding_window else "no window"
-    tied = "tied embeddings" if s.tied else "untied"
+    tied = "no output" if s.model_class != CHATTING else "tied embeddings" if s.tied else "untied"
     tokens = ", ".join(f"{n:,} {name}" for name, n in s.tokens.items() if name != "all")
     facts = [
         ("path", s.path),

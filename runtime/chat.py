@@ -95,11 +95,12 @@ class Exaone4:
         self.model = Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
         try:
             self.encoder = self._encoder(n_ctx, n_threads, n_batch, flash_attn, head)
-            silent = why_silent(self.model)
-            self._builder = Silence(silent) if silent else self._prompt_builder(chat_template)
+            self.silent = why_silent(self.model)
+            """Why the model cannot chat, in one line; None of one that can."""
+            self._builder = Silence(self.silent) if self.silent else self._prompt_builder(chat_template)
             self.context = Context(
                 self.model,
-                n_ctx=_SILENT_CONTEXT if silent else n_ctx or default_context(self.model),
+                n_ctx=_SILENT_CONTEXT if self.silent else n_ctx or default_context(self.model),
                 n_threads=n_threads or physical_cores(),
                 n_batch=n_batch,
                 flash_attn=flash_attn,

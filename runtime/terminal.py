@@ -8,7 +8,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.errors import ChatError, Exaone4Error
+from exaone4_gguf.errors import ChatError, Exaone4Error, RequestError
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.commands import COMMANDS, Next, run_command
 from exaone4_gguf.runtime.interrupts import ignoring, raising_once
@@ -57,6 +57,8 @@ def chat(
     if prompt is not None and not prompt.strip():
         raise ChatError("nothing to answer: give -p PROMPT, or text on stdin")
     with Exaone4(path, **(loading or {})) as model:
+        if model.silent:
+            raise RequestError(model.silent)
         session = Session(model, toolbox, options, system=system, max_rounds=max_rounds)
         if prompt is not None:
             return answer_once(session, prompt, Screen())

@@ -83,6 +83,9 @@ def test_importing_is_quick(code: str) -> None:
 PROVEN_BY_THEIR_USERS = {
     "llama",  # runtime: test_model
     "model",  # converter: test_convert
+    "fingerprint",  # converter: test_head
+    "gguf_reader",  # runtime: test_head, test_model
+    "hidden",  # test_encoder
     "source",  # test_safetensors_file, test_gguf_file
     "window",  # test_model
     "generation",  # test_chat, test_reasoning

@@ -1,0 +1,96 @@
+"""Lines of text, or of JSON, become results in the same order, with what else the lines held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.errors import GGUFError, RequestError
+from exaone4_gguf.runtime.encoder import Encoder
+from exaone4_gguf.runtime.text_lines import Line, classify_lines, embed_lines, read_lines
+from tests.classes import QUESTION, SEQUENCE, TOKEN, write_class
+
+
+@pytest.fixture(scope="module")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Encoder]]:
+    root = tmp_path_factory.mktemp("lines")
+    found = {}
+    for name in (SEQUENCE, TOKEN, QUESTION):
+        file = convert(write_class(root / name, name, "full"), root / f"{name}.gguf", "Q8_0").paths[0]
+        found[name] = Encoder(file, n_ctx=512, n_threads=1)
+    yield found
+    for encoder in found.values():
+        encoder.close()
+
+
+def test_lines_are_texts_and_blank_ones_are_none() -> None:
+    found = list(read_lines(["Hello\n", "\n", " 안녕 \r\n", '{"text": 1}'], as_json=False))
+    assert found == [Line(1, "Hello"), Line(3, " 안녕 "), Line(4, '{"text": 1}')]
+
+
+def test_json_lines_are_texts_or_objects() -> None:
+    lines = [
+        '"Hello"',
+        '{"id": 7, "text": "a"}',
+        '{"text": "a", "text_pair": "b"}',
+        '{"question": "q", "context": "c"}',
+    ]
+    assert list(read_lines(lines, as_json=True)) == [
+        Line(1, "Hello"),
+        Line(2, "a", {"id": 7}),
+        Line(3, ("a", "b")),
+        Line(4, ("q", "c")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 1: not JSON"),
+        ("5", "line 1: 5 is neither a text nor an object"),
+        ('{"txt": "a"}', "line 1: it has no text: the keys are text"),
+        ('{"text": null}', "line 1: it has no text"),
+    ],
+)
+def test_a_line_that_is_no_text_is_refused(line: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        list(read_lines([line], as_json=True))
+
+
+def test_results_come_in_order_and_keep_what_the_lines_held(encoders: dict[str, Encoder]) -> None:
+    lines = [Line(i + 1, f"text {i}", {"id": f"#{i}"}) for i in range(70)]
+    found = list(embed_lines(encoders[SEQUENCE], lines, pooling="mean", normalize=True))
+    assert [(r["line"], r["id"]) for r in found] == [(i + 1, f"#{i}") for i in range(70)]
+    assert found[69]["embedding"] == pytest.approx(encoders[SEQUENCE].embed(["text 69"])[0], abs=1e-5)
+
+
+def test_each_head_gives_its_own(encoders: dict[str, Encoder]) -> None:
+    keys = {SEQUENCE: {"line", "label", "score", "scores"}, TOKEN: {"line", "spans"}}
+    for name, expected in keys.items():
+        assert next(classify_lines(encoders[name], [Line(1, "Seoul")])).keys() == expected
+    answer = next(classify_lines(encoders[QUESTION], [Line(1, ("Where?", "in Seoul"))]))
+    assert answer.keys() == {"line", "answer", "score", "start", "end"}
+
+
+def test_results_come_before_all_lines_are_read(encoders: dict[str, Encoder]) -> None:
+    def endless() -> Iterator[Line]:
+        number = 0
+        while True:
+            yield Line(number := number + 1, "text")
+
+    assert next(classify_lines(encoders[SEQUENCE], endless()))["line"] == 1
+
+
+def test_what_is_wrong_says_in_which_lines(encoders: dict[str, Encoder]) -> None:
+    with pytest.raises(RequestError, match="lines 3 to 4: text 2 is .* it must be text"):
+        list(embed_lines(encoders[SEQUENCE], [Line(3, "a"), Line(4, ("a", "b"))], pooling="mean", normalize=True))
+    with pytest.raises(RequestError, match="line 5: text 1 is 'a'; it must be a pair"):
+        list(classify_lines(encoders[QUESTION], [Line(5, "a")]))
+
+
+def test_without_a_head_no_line_is_read(demo_gguf: Path) -> None:
+    with Encoder(demo_gguf, n_ctx=512) as encoder, pytest.raises(GGUFError, match="it has no head"):
+        classify_lines(encoder, iter(()))
