@@ -41,13 +41,20 @@ if TYPE_CHECKING:
     from exaone4_gguf.proof.verify import verify
     from exaone4_gguf.quant.recipes import FILE_TYPES, Overrides
     from exaone4_gguf.runtime.chat import Exaone4
+    from exaone4_gguf.runtime.encoder import Classified, Encoder
     from exaone4_gguf.runtime.reply import Reply, Usage
+    from exaone4_gguf.runtime.spans import Answer, Span, Tagged
     from exaone4_gguf.runtime.tools import Tool
 
 _LAZY = {
+    "Answer": "runtime.spans",
+    "Classified": "runtime.encoder",
+    "Encoder": "runtime.encoder",
     "Exaone4": "runtime.chat",
     "Reply": "runtime.reply",
     "Report": "proof.report",
+    "Span": "runtime.spans",
+    "Tagged": "runtime.spans",
     "Tool": "runtime.tools",
     "Usage": "runtime.reply",
     "FILE_TYPES": "quant.recipes",
@@ -62,14 +69,17 @@ _LAZY = {
 
 __all__ = [
     "FILE_TYPES",
+    "Answer",
     "ChatError",
     "ChatTemplateError",
     "CheckFailed",
     "CheckpointError",
+    "Classified",
     "CommandError",
     "ConfigError",
     "ContextOverflow",
     "ConversationError",
+    "Encoder",
     "Exaone4",
     "Exaone4Error",
     "GGUFError",
@@ -85,7 +95,9 @@ __all__ = [
     "RuntimeFailure",
     "SamplingError",
     "SchemaError",
+    "Span",
     "Summary",
+    "Tagged",
     "TensorError",
     "TextError",
     "TokenizerError",

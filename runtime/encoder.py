@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
 from exaone4_gguf.errors import RequestError, RuntimeFailure
 from exaone4_gguf.runtime.context import default_context
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Floats = npt.NDArray[np.float32]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 POOLINGS = ("mean", "last")
 
@@ -69,6 +73,21 @@ class Classified:
         """In JSON's types."""
         scores = [{"label": label, "score": score} for label, score in self.scores]
         return {"label": self.label, "score": self.score, "scores": scores}
+
+
+def _one_at_a_time(
+    method: Callable[Concatenate[Encoder, P], R],
+) -> Callable[Concatenate[Encoder, P], R]:
+    """The method, waiting for its turn; the model must be open, and cannot be closed meanwhile."""
+
+    @functools.wraps(method)
+    def waiting(self: Encoder, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._turn:
+            if not self._free.alive:
+                raise RuntimeFailure("the model is closed")
+            return method(self, *args, **kwargs)
+
+    return waiting
 
 
 class Encoder:
@@ -117,7 +136,7 @@ class Encoder:
             if self._owns:
                 self.model.close()
             raise
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         self._free = weakref.finalize(self, _free, self._hidden, self.model if self._owns else None)
 
     def close(self) -> None:
@@ -138,10 +157,12 @@ class Encoder:
         """The most tokens that are evaluated together."""
         return self._hidden.n_ctx
 
+    @_one_at_a_time
     def count_tokens(self, texts: Iterable[Text], *, control: bool = False) -> int:
         """How many tokens the texts have together."""
         return sum(len(encode(self.model, text, control=control).ids) for text in checked_texts(texts, pairs=True))
 
+    @_one_at_a_time
     def embed(
         self,
         texts: Iterable[str],
@@ -178,6 +199,7 @@ class Encoder:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
         return vectors.astype(np.float32)
 
+    @_one_at_a_time
     def classify(self, texts: Iterable[Text], **options: Unpack[EncodeOptions]) -> list[Classified]:
         """The label of each text, or pair of texts. In windows, the mean of their logits decides.
 
@@ -205,6 +227,7 @@ class Encoder:
         """
         return self.tag_all([text], **options)[0]
 
+    @_one_at_a_time
     def tag_all(self, texts: Iterable[str], **options: Unpack[EncodeOptions]) -> list[Tagged]:
         """As ``tag``, for several texts. In windows, the first that has a token labels it: it knows most before it."""
         head = check_head(self.head, self.model, TOKEN)
@@ -229,6 +252,7 @@ class Encoder:
         """
         return self.answer_all([(question, context)], max_answer_tokens=max_answer_tokens, **options)[0]
 
+    @_one_at_a_time
     def answer_all(
         self,
         pairs: Iterable[tuple[str, str]],
@@ -295,14 +319,11 @@ class Encoder:
     def _states(self, cut: Sequence[Window], options: EncodeOptions) -> Iterator[tuple[Window, int, Floats]]:
         """Hidden states of windows, in pieces: the window, the first of its tokens in the piece, their states."""
         progress = options.get("progress")
-        with self._turn:
-            if not self._free.alive:
-                raise RuntimeFailure("the model is closed")
-            with closing(self._hidden.run([window.ids for window in cut])) as pieces:
-                for rows in pieces:
-                    if progress:
-                        progress(len(rows.states))
-                    yield cut[rows.index], rows.first, rows.states
+        with closing(self._hidden.run([window.ids for window in cut])) as pieces:
+            for rows in pieces:
+                if progress:
+                    progress(len(rows.states))
+                yield cut[rows.index], rows.first, rows.states
 
 
 def _free(hidden: HiddenStates, model: Model | None) -> None:

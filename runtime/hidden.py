@@ -8,7 +8,6 @@ on to the end, and the hidden states are the same.
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -44,7 +43,9 @@ class Rows:
 
 
 class HiddenStates:
-    """Evaluates sequences from their beginnings. The cache grows to the longest that has come, up to ``n_ctx``.
+    """Evaluates sequences from their beginnings, for one caller at a time.
+
+    The cache grows to the longest sequence that has come, up to ``n_ctx``.
 
     Sequences that fit ``n_batch`` are evaluated in steps of fewer than 64 tokens: ggml's attention then goes through
     each token's own sequence and nothing else, so that the results are those of the sequence alone, to the bit.
@@ -67,7 +68,6 @@ class HiddenStates:
         self._model = model
         self._short: _Context | None = None
         self._long: _Context | None = None
-        self._turn = threading.Lock()
 
     def close(self) -> None:
         """Free the caches."""
@@ -82,17 +82,16 @@ class HiddenStates:
         Raises:
             RuntimeFailure: llama.cpp failed.
         """
-        with self._turn:
-            for group in _groups([len(s) for s in sequences], self._n_batch):
-                tokens = [
-                    _Token(i, slot, position, token)
-                    for slot, i in enumerate(group)
-                    for position, token in enumerate(sequences[i])
-                ]
-                context = self._for(len(tokens))
-                context.clear()
-                for step in _steps(tokens, context.n_batch, pad=context is self._short):
-                    yield from context.evaluate(step)
+        for group in _groups([len(s) for s in sequences], self._n_batch):
+            tokens = [
+                _Token(i, slot, position, token)
+                for slot, i in enumerate(group)
+                for position, token in enumerate(sequences[i])
+            ]
+            context = self._for(len(tokens))
+            context.clear()
+            for step in _steps(tokens, context.n_batch, pad=context is self._short):
+                yield from context.evaluate(step)
 
     def _for(self, cells: int) -> _Context:
         if cells > self._n_batch:

@@ -45,7 +45,6 @@ class Reference:
     """A checkpoint in transformers."""
 
     def __init__(self, folder: Path) -> None:
-        transformers.utils.logging.disable_progress_bar()
         name = transformers.AutoConfig.from_pretrained(folder).architectures[0]
         self.model = getattr(transformers, name).from_pretrained(folder, dtype=torch.float32).eval()
         self.tokenizer = AutoTokenizer.from_pretrained(folder)

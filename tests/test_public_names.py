@@ -9,6 +9,11 @@ import exaone4_gguf
 from exaone4_gguf.errors import Exaone4Error
 
 PUBLIC = {
+    "Answer",
+    "Classified",
+    "Encoder",
+    "Span",
+    "Tagged",
     "ChatTemplateError",
     "ChatError",
     "CheckFailed",

@@ -18,6 +18,7 @@ from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.converter.head import head_path
 from exaone4_gguf.converter.inspect import inspect
 from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
+from exaone4_gguf.converter.source import Bytes
 from exaone4_gguf.errors import CheckpointError, Exaone4Error, GGUFError, OutputError, QuantizeError
 from tests.checkpoints import LABELS, full_config, write_checkpoint
 from tests.classes import BASE, CLASSES, QUESTION, SEQUENCE, TOKEN, write_class
@@ -38,10 +39,10 @@ def test_the_base_is_the_language_models_but_for_its_class(name: str, tmp_path: 
     base = read_gguf(result.paths[0])
     prefixes = {"": "model.", "transformer.": "model."}
     tensors = {}
-    for key, tensor in load_file(folder / "model.safetensors").items():
+    for key, values in load_file(folder / "model.safetensors").items():
         if not key.startswith(("score", "qa_outputs")):
             prefix = next((p for p in ("model.", "transformer.") if key.startswith(p)), "")
-            tensors[prefixes.get(prefix, prefix) + key.removeprefix(prefix)] = tensor
+            tensors[prefixes.get(prefix, prefix) + key.removeprefix(prefix)] = values
     spoken = read_gguf(
         convert(write_checkpoint(tmp_path / "lm" / "model", config, tensors), tmp_path / "b.gguf", "Q8_0").paths[0]
     )
@@ -96,7 +97,7 @@ def test_both_or_neither(classifier: Path, tmp_path: Path, monkeypatch: pytest.M
         convert(classifier, tmp_path / "a.gguf")
     assert [path.name for path in tmp_path.iterdir()] == ["a.head.gguf"]
 
-    def failing(slab: pipeline.Slab) -> pipeline.Bytes:
+    def failing(slab: pipeline.Slab) -> Bytes:
         if slab.tensor.name == "cls.output.weight":
             raise OutputError("the disk is full")
         return convert_rows(slab)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -34,6 +34,7 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_file(str(Path(DEMO) / "tokenizer.json"))
 
 
+@settings(deadline=None)
 @given(text=TEXTS)
 def test_ids_and_places_are_the_tokenizers(text: str, model: Model, tokenizer: Tokenizer) -> None:
     expected = tokenizer.encode(text)
@@ -42,6 +43,7 @@ def test_ids_and_places_are_the_tokenizers(text: str, model: Model, tokenizer: T
     assert offsets(model, text, ids) == expected.offsets
 
 
+@settings(deadline=None)
 @given(first=TEXTS, second=TEXTS)
 def test_a_pair_is_encoded_as_the_tokenizer_does(first: str, second: str, model: Model, tokenizer: Tokenizer) -> None:
     found, expected = encode(model, (first, second)), tokenizer.encode(first, second)
@@ -55,6 +57,7 @@ def test_half_a_character_is_no_crash(model: Model) -> None:
     assert offsets(model, text, ids)[-1][1] == len(text)
 
 
+@settings(deadline=None)
 @given(n=st.integers(1, 200), most=st.integers(1, 50), data=st.data())
 def test_windows_cover_each_token_once(n: int, most: int, data: st.DataObject) -> None:
     stride = data.draw(st.integers(0, most - 1))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
+from transformers import TokenClassificationPipeline
 
 from exaone4_gguf.runtime.spans import TokenLabel, best_span, merged, trimmed
 
@@ -36,10 +37,9 @@ def test_neighbours_of_one_entity_are_one_span(labels: tuple[str, ...], expected
     assert spans(*labels) == expected
 
 
+@settings(deadline=None)
 @given(labels=st.lists(st.sampled_from(LABELS), max_size=12))
 def test_spans_are_those_of_transformers_pipeline(labels: list[str]) -> None:
-    from transformers import TokenClassificationPipeline
-
     bare = TokenClassificationPipeline.__new__(TokenClassificationPipeline)
     bare.tokenizer = type("T", (), {"convert_tokens_to_string": staticmethod(lambda words: "")})()
     own = [{"entity": t.label, "score": t.score, "word": "", "start": t.start, "end": t.end} for t in tokens(*labels)]
@@ -57,6 +57,7 @@ def test_a_token_that_stands_for_nothing_is_in_no_span() -> None:
     assert [(s.start, s.end, s.score, s.text) for s in found] == [(0, 2, 0.5, "ab")]
 
 
+@settings(deadline=None)
 @given(
     logits=st_numpy.arrays(np.float32, st.tuples(st.just(2), st.integers(1, 12)), elements=st.floats(-4, 4, width=32))
 )
