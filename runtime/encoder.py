@@ -162,6 +162,14 @@ class Encoder:
         """How many tokens the texts have together."""
         return sum(len(encode(self.model, text, control=control).ids) for text in checked_texts(texts, pairs=True))
 
+    def check(self, texts: Iterable[Text], **options: Unpack[EncodeOptions]) -> int:
+        """How many tokens the texts have together; raises what evaluating them would, and does not wait for a turn."""
+        if not self._free.alive:
+            raise RuntimeFailure("the model is closed")
+        encoded = self._encoded(checked_texts(texts, pairs=True), options)
+        self._windows(encoded, options)
+        return sum(len(text.ids) for text in encoded)
+
     @_one_at_a_time
     def embed(
         self,

@@ -68,12 +68,7 @@ def classify_lines(encoder: Encoder, lines: Iterable[Line], **options: Unpack[En
         GGUFError: it has none.
         RequestError: as ``embed_lines``.
     """
-    methods: dict[str, Callable[..., list[Any]]] = {
-        SEQUENCE: encoder.classify,
-        TOKEN: encoder.tag_all,
-        QUESTION: encoder.answer_all,
-    }
-    method = methods[encoder.head.task if encoder.head else SEQUENCE]
+    method = method_of(encoder)
 
     def classify(texts: list[Any]) -> list[Result]:
         return [found.to_json() for found in method(texts, **options)]
@@ -81,6 +76,16 @@ def classify_lines(encoder: Encoder, lines: Iterable[Line], **options: Unpack[En
     if encoder.head is None:
         classify([])  # it says what is missing, before a line is read
     return _results(lines, classify)
+
+
+def method_of(encoder: Encoder) -> Callable[..., list[Any]]:
+    """What the model's head is for; without one, the method that says so."""
+    methods: dict[str, Callable[..., list[Any]]] = {
+        SEQUENCE: encoder.classify,
+        TOKEN: encoder.tag_all,
+        QUESTION: encoder.answer_all,
+    }
+    return methods[encoder.head.task if encoder.head else SEQUENCE]
 
 
 def _results(lines: Iterable[Line], judge: Callable[[list[Any]], list[Result]]) -> Iterator[Result]:
