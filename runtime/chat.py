@@ -56,6 +56,8 @@ class Silence:
         """Raises RequestError, always."""
         raise RequestError(self._reason)
 
+    of_text = build
+
 
 class Exaone4:
     """An EXAONE 4 model in a GGUF file, ready to talk. One conversation runs at a time; others wait.

@@ -138,8 +138,7 @@ def test_starting_takes_less_than_a_third_of_a_second(command: list[str]) -> Non
 
 def test_every_module_has_its_test() -> None:
     """Tests mirror the rooms."""
-    for room in ("converter", "quant", "runtime", "runtime/server"):
-    for room in ("converter", "quant", "runtime", "proof"):
+    for room in ("converter", "quant", "runtime", "runtime/server", "proof"):
         for file in (ROOT / room).glob("*.py"):
             test = ROOT / "tests" / room / f"test_{file.stem}.py"
             assert file.stem in {"__init__", *PROVEN_BY_THEIR_USERS} or test.exists(), file
