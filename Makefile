@@ -10,13 +10,21 @@ KERNEL := $(wildcard quant/*.cpp quant/*.hpp)
 # Text only is all we need of llama.cpp; without the vision parts it builds in 5 minutes instead of 7.
 export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-peers lint clean
 
 demo: .venv/runtime
 	$(BIN)/exaone4-gguf demo
 
 test: .venv/dev
 	$(BIN)/python -m pytest
+
+# Against llama.cpp's own programs, and those for boards under an emulator (qemu-user, if it is there): all of them
+# are built once, in half an hour on two cores, into the user's cache.
+test-peers: .venv/dev
+	@$(BIN)/python -m tests.edge.build_peers > .venv/peers
+	EXAONE4_LLAMA_CPP=$$(cat .venv/peers) $(BIN)/python -m pytest tests/edge
+	EXAONE4_LLAMA_CPP=$$(cat .venv/peers) LLAMA_CPP_LIB_PATH=$$(cat .venv/peers) \
+		$(BIN)/python -m pytest tests/runtime/test_rpc.py tests/runtime/test_remote.py
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ setup(
     package_data={
         "exaone4_gguf": ["py.typed"],
         "exaone4_gguf.demo": ["checkpoint/*"],
+        "exaone4_gguf.edge": ["files/*"],
         "exaone4_gguf.runtime.server": ["page/*"],
     },
     ext_modules=[

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from exaone4_gguf.errors import (
+    BundleError,
     ChatError,
     ChatTemplateError,
     CheckFailed,
@@ -70,6 +71,7 @@ _LAZY = {
 __all__ = [
     "FILE_TYPES",
     "Answer",
+    "BundleError",
     "ChatError",
     "ChatTemplateError",
     "CheckFailed",

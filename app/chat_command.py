@@ -12,7 +12,23 @@ import click
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.request import ChatOptions
 
-LOADING = ("n_ctx", "n_threads", "n_gpu_layers")
+LOADING = ("n_ctx", "n_threads", "n_gpu_layers", "type_k", "type_v", "rpc")
+
+
+class _CacheType(click.ParamType[int]):
+    """A type of the KV cache, as llama.cpp names it: f16, q8_0."""
+
+    name = "type"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from exaone4_gguf.runtime.context import CACHE_TYPES
+
+        if isinstance(value, int):
+            return value
+        if (number := CACHE_TYPES.get(str(value).lower())) is None:
+            self.fail(f"{value!r} is none of {', '.join(CACHE_TYPES)}", param, ctx)
+        return number
+
 
 LOADING_OPTIONS = (
     click.option(
@@ -27,6 +43,13 @@ LOADING_OPTIONS = (
         "-t", "--threads", "n_threads", type=click.IntRange(min=1), help="Threads; by default the physical cores."
     ),
     click.option("-ngl", "--n-gpu-layers", type=int, default=-1, help="Layers on the GPU; by default all that fit."),
+    click.option(
+        "-ctk", "--cache-type-k", "type_k", type=_CacheType(), help="Type of the cached keys; by default f16."
+    ),
+    click.option(
+        "-ctv", "--cache-type-v", "type_v", type=_CacheType(), help="Type of the cached values; by default f16."
+    ),
+    click.option("--rpc", metavar="HOST:PORT,...", help="Spread the model over these machines, which run rpc-server."),
     click.option(
         "--chat-template-file", type=click.Path(path_type=Path), help="A Jinja template instead of the file's own."
     ),

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from exaone4_gguf.bundle_command import bundle
 from exaone4_gguf.chat_command import chat
 from exaone4_gguf.encode_command import classify, embed
 from exaone4_gguf.errors import Exaone4Error, QuantizeError
+from exaone4_gguf.fit_command import fit
 from exaone4_gguf.imatrix_command import imatrix
 from exaone4_gguf.serve_command import serve
 from exaone4_gguf.verify_command import verify, verify_result
@@ -182,6 +184,11 @@ def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.argument("out", type=_Target())
 @click.option("--outtype", default="auto", metavar="TYPE", help="File type; by default the checkpoint's own dtype.")
 @click.option("--verify", "then_verify", is_flag=True, help="Verify what was written, all but its behaviour.")
+@click.option(
+    "--template-for-llama-server",
+    is_flag=True,
+    help="Change the chat template so that stock llama-server keeps thoughts and answer apart.",
+)
 @_quantizing
 def convert(model_dir: str, out: Path, outtype: str, then_verify: bool, **options: Any) -> int:
     """Convert the checkpoint in MODEL_DIR to OUT, a GGUF file.
@@ -235,6 +242,8 @@ cli.add_command(chat)
 cli.add_command(serve)
 cli.add_command(embed)
 cli.add_command(classify)
+cli.add_command(fit)
+cli.add_command(bundle)
 
 
 @cli.command()

@@ -22,6 +22,7 @@
     │   └── SamplingError        a sampling value, or a preset
     ├── PromptError              no prompt can be made in which only the template's markers are markers
     │   └── ChatTemplateError    the template does not compile, or fails on the conversation
+    ├── BundleError              a bundle for a board: its programs cannot be built, or do not belong together
     └── CheckFailed              exit 1: a check ran and the answer is no
 
 Each message is one line: what is wrong, where, and what to do. The command line prints it without a
@@ -126,6 +127,10 @@ class PromptError(Exaone4Error):
 
 class ChatTemplateError(PromptError):
     """The chat template does not compile, or fails on the conversation."""
+
+
+class BundleError(Exaone4Error):
+    """A bundle cannot be made: a tool, a source or a program is missing, or is not what it must be."""
 
 
 class CheckFailed(Exaone4Error):

@@ -85,6 +85,7 @@ def convert(
     overrides: Overrides | None = None,
     imatrix: ImportanceMatrix | str | Path | None = None,
     allow_wrong_in_llama_cpp: bool = False,
+    template_for_llama_server: bool = False,
     **options: Unpack[WriteOptions],
 ) -> Result:
     """Convert a Hugging Face folder to GGUF, quantizing in the same pass.
@@ -96,13 +97,19 @@ def convert(
         overrides: types of single tensors, as llama-quantize's options of the same names.
         imatrix: an importance matrix, or its file, as llama-imatrix or ``exaone4-gguf imatrix`` wrote it.
         allow_wrong_in_llama_cpp: write files that llama.cpp would load and compute wrong.
+        template_for_llama_server: change the chat template so that stock llama-server tells thoughts and answer apart;
+            what a server evaluates stays the same.
         options: how to write, see ``WriteOptions``.
 
     Raises:
         Exaone4Error: the checkpoint is not right, or the target cannot be written. Nothing is left behind.
     """
     wanted = None if outtype.lower() == AUTO else file_type(outtype)
-    model = from_checkpoint(model_folder(model_dir), strict=not allow_wrong_in_llama_cpp)
+    model = from_checkpoint(
+        model_folder(model_dir),
+        strict=not allow_wrong_in_llama_cpp,
+        template_for_llama_server=template_for_llama_server,
+    )
     target = wanted or _own_file_type(model.tensors)
     matrix = _matrix(model, imatrix)
     types = _assigned(model, target, overrides, matrix) if wanted or overrides else model.types

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.chat_template import read_chat_templates
+from exaone4_gguf.converter.chat_template import read_chat_templates, with_llama_server_form
 from exaone4_gguf.converter.checkpoint import read_tensors
 from exaone4_gguf.converter.classes import CLASSES
 from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it, read_config
@@ -58,11 +58,12 @@ class Model:
         check_llama_cpp_runs_it(self.n_layers, self.sliding_window, any(self.sliding_layers))
 
 
-def from_checkpoint(folder: Path, *, strict: bool = True) -> Model:
+def from_checkpoint(folder: Path, *, strict: bool = True, template_for_llama_server: bool = False) -> Model:
     """A Hugging Face folder as a model.
 
     Args:
         strict: refuse what llama.cpp would compute, or tokenize, differently.
+        template_for_llama_server: change the chat template, see ``for_llama_server``.
 
     Raises:
         CheckpointError: the folder is not a complete checkpoint of EXAONE 4.
@@ -72,6 +73,8 @@ def from_checkpoint(folder: Path, *, strict: bool = True) -> Model:
         check_llama_cpp_runs_it(config.num_hidden_layers, config.sliding_window, any(config.sliding_layers))
     tokenizer = read_tokenizer(folder, check_pre_tokenizer=strict).padded(config.vocab_size)
     templates = read_chat_templates(folder)
+    if template_for_llama_server:
+        templates = with_llama_server_form(folder, templates)
     found = read_tensors(folder)
     tensors = in_file_order(gguf_tensors(config, found))
     metadata = build_metadata(folder, config, tokenizer, templates, sum(t.n_weights for t in tensors))

@@ -49,7 +49,7 @@ def check_target(target: Path, plan: Plan, inputs: Iterable[Path], *, force: boo
                 raise OutputError(f"{file.path}: the target is the input itself; give another name")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{folder}: no permission to write there")
-    _remove_abandoned(folder)
+    remove_abandoned(folder)
     free = shutil.disk_usage(folder).free
     if free < plan.size:
         raise OutputError(f"{folder}: the disk is too small: {plan.size:,} bytes needed, {free:,} free")
@@ -82,7 +82,7 @@ class Output:
     def __enter__(self) -> Output:
         assert self._state is State.NEW
         try:
-            self._folder, self._lock = _locked_folder(self._target.parent)
+            self._folder, self._lock = locked_folder(self._target.parent)
             self._state = State.OPEN
             for file in self._plan.files:
                 self._open(file)
@@ -155,7 +155,7 @@ def _output_error(target: Path, e: OSError) -> OutputError:
 _SUFFIX = ".exaone4-gguf-partial"
 
 
-def _locked_folder(parent: Path) -> tuple[Path, int | None]:
+def locked_folder(parent: Path) -> tuple[Path, int | None]:
     """A new hidden folder in ``parent``, and the descriptor that holds its lock."""
     folder = parent / f".{secrets.token_hex(6)}{_SUFFIX}"
     folder.mkdir()
@@ -166,7 +166,7 @@ def _locked_folder(parent: Path) -> tuple[Path, int | None]:
         return folder, lock  # no lock on a file system that has none: nobody else gets one either
     if lock is not None:
         os.close(lock)
-    return _locked_folder(parent)  # another run took it for abandoned, between mkdir and lock
+    return locked_folder(parent)  # another run took it for abandoned, between mkdir and lock
 
 
 def _try_lock(folder: Path) -> int | None:
@@ -182,7 +182,8 @@ def _try_lock(folder: Path) -> int | None:
     return fd
 
 
-def _remove_abandoned(parent: Path) -> None:
+def remove_abandoned(parent: Path) -> None:
+    """Remove the folders of runs that were killed."""
     for folder in parent.glob(f".*{_SUFFIX}"):
         if fcntl is None:
             shutil.rmtree(folder, ignore_errors=True)

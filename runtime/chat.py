@@ -96,7 +96,7 @@ class Exaone4:
     ) -> None:
         self.model = Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
         try:
-            self.encoder = self._encoder(n_ctx, n_threads, n_batch, flash_attn, head)
+            self._texts = self._encoder(n_ctx, n_threads, n_batch, flash_attn, head)
             self.silent = why_silent(self.model)
             """Why the model cannot chat, in one line; None of one that can."""
             self._builder = Silence(self.silent) if self.silent else self._prompt_builder(chat_template)
@@ -116,7 +116,7 @@ class Exaone4:
         self._turn = threading.Lock()
         self._reader: int | None = None
         """The thread that reads the stream which is being made, if any is."""
-        self._free = weakref.finalize(self, _free, self.context, self.encoder, self.model)
+        self._free = weakref.finalize(self, _free, self.context, self._texts, self.model)
         self.usage: Usage | None = None
         self.logprobs: tuple[Token, ...] | None = None
 
@@ -234,6 +234,11 @@ class Exaone4:
         answers = [(normalize or final_answer)(reply.content or "") for reply in replies]
         votes = Counter(answers)
         return replies[answers.index(votes.most_common(1)[0][0])], votes
+
+    @property
+    def encoder(self) -> Encoder:
+        """What makes vectors and labels of texts."""
+        return self._texts
 
     def embed(
         self,

@@ -85,7 +85,7 @@ class Model:
     @property
     def context_length(self) -> int:
         """Tokens that the model was trained to attend to."""
-        return int(self._api.llama_model_n_ctx_train(self.pointer))
+        return int(self.metadata[f"{ARCHITECTURE}.context_length"])  # llama.cpp tells none of a vocabulary alone
 
     @functools.cached_property
     def control_texts(self) -> tuple[str, ...]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from exaone4_gguf.errors import ChatError, Exaone4Error, RequestError
-from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.commands import COMMANDS, Next, run_command
 from exaone4_gguf.runtime.interrupts import ignoring, raising_once
 from exaone4_gguf.runtime.keyboard import Keyboard, editing, question
+from exaone4_gguf.runtime.remote import open_model
 from exaone4_gguf.runtime.request import ChatOptions, Request
 from exaone4_gguf.runtime.screen import Screen
 from exaone4_gguf.runtime.session import Session
@@ -39,7 +39,7 @@ def chat(
     Args:
         path: the GGUF file.
         options: of every answer.
-        loading: arguments of ``Exaone4``.
+        loading: arguments of ``open_model``.
         tools: a Python file whose functions the model may call.
         ask_before_calls: the user allows each call; where there is nobody to ask, none is allowed.
 
@@ -56,7 +56,7 @@ def chat(
         prompt = _piped()
     if prompt is not None and not prompt.strip():
         raise ChatError("nothing to answer: give -p PROMPT, or text on stdin")
-    with Exaone4(path, **(loading or {})) as model:
+    with open_model(path, **(loading or {})) as model:
         if model.silent:
             raise RequestError(model.silent)
         session = Session(model, toolbox, options, system=system, max_rounds=max_rounds)

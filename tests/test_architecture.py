@@ -88,6 +88,11 @@ PROVEN_BY_THEIR_USERS = {
     "hidden",  # test_encoder
     "source",  # test_safetensors_file, test_gguf_file
     "window",  # test_model
+    "worker",  # test_remote
+    "boards",  # test_fit
+    "cache",  # test_sources
+    "programs",  # test_bundle, test_cross
+    "shape",  # test_memory
     "generation",  # test_chat, test_reasoning
     "request",  # test_chat
     "reply",  # test_chat
@@ -138,7 +143,7 @@ def test_starting_takes_less_than_a_third_of_a_second(command: list[str]) -> Non
 
 def test_every_module_has_its_test() -> None:
     """Tests mirror the rooms."""
-    for room in ("converter", "quant", "runtime", "runtime/server", "proof"):
+    for room in ("converter", "quant", "runtime", "runtime/server", "proof", "edge"):
         for file in (ROOT / room).glob("*.py"):
             test = ROOT / "tests" / room / f"test_{file.stem}.py"
             assert file.stem in {"__init__", *PROVEN_BY_THEIR_USERS} or test.exists(), file

@@ -14,6 +14,7 @@ PUBLIC = {
     "Encoder",
     "Span",
     "Tagged",
+    "BundleError",
     "ChatTemplateError",
     "ChatError",
     "CheckFailed",

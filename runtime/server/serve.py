@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from exaone4_gguf.errors import RuntimeFailure
-from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.runtime.remote import open_model
 from exaone4_gguf.runtime.server.app import make_app
 from exaone4_gguf.runtime.server.engine import Engine
 from exaone4_gguf.runtime.server.metrics import Metrics
@@ -44,7 +44,7 @@ class Server:
         self._began = time.monotonic()
         self.socket = _listening(settings)
         engine = Engine(
-            lambda: Exaone4(path, **loading),
+            lambda: open_model(path, **loading),
             max_queue=settings.max_queue,
             metrics=self.metrics,
             when_loaded=self._loaded,

@@ -64,14 +64,14 @@ def test_a_killed_run_leaves_the_old_file_or_the_whole_new_one(wide: Path, tmp_p
 
 
 def test_the_folder_of_a_run_that_lives_is_left_alone(tmp_path: Path) -> None:
-    live, lock = output._locked_folder(tmp_path)
+    live, lock = output.locked_folder(tmp_path)
     dead = tmp_path / ".dead.exaone4-gguf-partial"
     dead.mkdir()
-    output._remove_abandoned(tmp_path)
+    output.remove_abandoned(tmp_path)
     assert leftovers(tmp_path) == [live]
     assert lock is not None
     os.close(lock)
-    output._remove_abandoned(tmp_path)
+    output.remove_abandoned(tmp_path)
     assert not leftovers(tmp_path)
 
 
