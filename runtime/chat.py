@@ -46,19 +46,6 @@ _SILENT_CONTEXT = 256
 """Tokens of a conversation that will not be held."""
 
 
-class Silence:
-    """In the place of a prompt builder, for a model that has no output for text."""
-
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
-
-    def build(self, *args: Any, **options: Any) -> Prompt:
-        """Raises RequestError, always."""
-        raise RequestError(self._reason)
-
-    of_text = build
-
-
 class Exaone4:
     """An EXAONE 4 model in a GGUF file, ready to talk. One conversation runs at a time; others wait.
 
@@ -99,7 +86,7 @@ class Exaone4:
             self._texts = self._encoder(n_ctx, n_threads, n_batch, flash_attn, head)
             self.silent = why_silent(self.model)
             """Why the model cannot chat, in one line; None of one that can."""
-            self._builder = Silence(self.silent) if self.silent else self._prompt_builder(chat_template)
+            self._builder = self._prompt_builder(chat_template)
             self.context = Context(
                 self.model,
                 n_ctx=_SILENT_CONTEXT if self.silent else n_ctx or default_context(self.model),
@@ -267,6 +254,8 @@ class Exaone4:
 
     def _prompt(self, messages: Iterable[Any], request: Request) -> Prompt:
         self._check_open()
+        if self.silent:
+            raise RequestError(self.silent)
         described = [tool.to_openai() for tool in request.told] or None
         return self._builder.build(
             messages, described, reasoning=request.reasoning, template_kwargs=request.options.get("template_kwargs")
@@ -354,12 +343,12 @@ class Exaone4:
         from exaone4_gguf.runtime.prompt import PromptBuilder  # here, as Jinja takes a while to import
         from exaone4_gguf.runtime.template import ChatTemplate
 
-        source = chat_template or self.model.metadata.get("tokenizer.chat_template")
-        if not source:
+        source = "" if self.silent else chat_template or self.model.metadata.get("tokenizer.chat_template")
+        if not source and not self.silent:
             raise GGUFError(
                 f"{self.model.path}: it has no chat template; give one (chat_template, --chat-template-file)"
             )
-        return PromptBuilder(ChatTemplate(source), self.model.tokenize, self.model.control_texts)
+        return PromptBuilder(ChatTemplate(source or ""), self.model.tokenize, self.model.control_texts)
 
 
 def _free(context: Context, encoder: Encoder, model: Model) -> None:

@@ -98,7 +98,7 @@ class HiddenStates:
             return self._for_long(cells)
         if self._short is None:
             step = self._n_batch if self._model.uses_gpu else min(self._n_batch, _STEP)
-            self._short = self._new(self._n_batch + _FOUR * (self._n_batch // step + 1), step)
+            self._short = self._new(self._n_batch + _FOUR, step)
         return self._short
 
     def _for_long(self, cells: int) -> _Context:
@@ -128,16 +128,14 @@ def _groups(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
 
 
 def _steps(tokens: list[_Token], most: int, pad: bool) -> Iterator[list[_Token]]:
-    """The tokens in steps of nearly one size, each filled up to a multiple of four.
+    """The tokens in steps of at most that many, the last filled up to a multiple of four.
 
     ggml multiplies four tokens at once, and what is left over in other ways, with other roundings.
     """
-    count, filled = -(-len(tokens) // most), 0
-    for i in range(count):
-        step = tokens[i * len(tokens) // count : (i + 1) * len(tokens) // count]
+    for first in range(0, len(tokens), most):
+        step = tokens[first : first + most]
         missing = min(-len(step) % _FOUR, most - len(step)) if pad else 0
-        yield step + [_Token(_NOBODY, _MOST_SEQUENCES, filled + j, step[0].id) for j in range(missing)]
-        filled += missing
+        yield step + [_Token(_NOBODY, _MOST_SEQUENCES, j, step[0].id) for j in range(missing)]
 
 
 _FOUR = 4
