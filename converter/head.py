@@ -106,7 +106,10 @@ def plan_head(head: Head, target: Path, head_type: str | None) -> Plan:
     Raises:
         QuantizeError: a head cannot have that type.
     """
-    types = head.types if head_type is None else [_type(head_type)] * len(head.tensors)
+    types = list(head.types)
+    if head_type is not None:
+        matrix = _type(head_type)
+        types = [TYPES["F32"] if len(t.shape) < 2 else matrix for t in head.tensors]  # the bias takes no room
     return make_plan(head_path(target), head.metadata, head.tensors, types)
 
 
