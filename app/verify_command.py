@@ -45,7 +45,7 @@ _MOST = 20
     type=click.Path(path_type=Path),
     help="The importance matrix that the files are made with.",
 )
-@click.option("-t", "--threads", type=click.IntRange(min=1), help="Threads; by default all processors.")
+@click.option("-t", "--threads", type=click.IntRange(min=1), help="Threads for tensors; by default all processors.")
 def verify(
     model_dir: str,
     files: tuple[Path, ...],

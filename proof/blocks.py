@@ -29,7 +29,8 @@ with equal importance on weights with Student's t distribution (4 degrees), whic
 
 ANOTHER_COMPILER = 1.25
 """Where nearly all blocks of a tensor can be made again, another one may have at most so many times our block's error:
-it comes from operations that a compiler fuses, which change the choice between almost equal blocks."""
+it comes from operations that a compiler fuses, which change the choice between almost equal blocks. (Measured with GCC
+and -mfma: 1% of the blocks of Q4_K and Q6_K are other ones, none of the types without a search.)"""
 
 OTHER_WEIGHTS = 4.0
 LARGE_SHARE = 0.6

@@ -25,7 +25,7 @@ from exaone4_gguf.converter.config import Exaone4Config, read_config
 from exaone4_gguf.converter.hub import model_folder
 from exaone4_gguf.converter.model import Model, from_checkpoint
 from exaone4_gguf.errors import OutputError, RequestError, RuntimeFailure, TextError
-from exaone4_gguf.proof.tokenizer import own_tokenizer
+from exaone4_gguf.proof.tokenizer import ids_of, own_tokenizer
 from exaone4_gguf.proof.verify import ShowProgress, read_text, silently
 from exaone4_gguf.quant.imatrix import Entry, ImportanceMatrix, write_imatrix
 
@@ -104,7 +104,7 @@ def _tokens(folder: Path, model: Model, text: str, ctx_size: int) -> npt.NDArray
         raise RuntimeFailure("the tokenizer needs transformers: pip install 'exaone4-gguf[reference]'")
     adds_bos = model.metadata["tokenizer.ggml.add_bos_token"].data
     bos = [model.metadata["tokenizer.ggml.bos_token_id"].data] if adds_bos else []
-    ids = np.array([*bos, *own.encode(text, add_special_tokens=False, verbose=False)], np.int64)
+    ids = np.array([*bos, *ids_of(own, text)], np.int64)
     if bos:
         ids[::ctx_size] = bos[0]
     return ids

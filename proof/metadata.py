@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from exaone4_gguf.converter.config import WINDOWED_DEPTH, Exaone4Config
+from exaone4_gguf.converter.config import WINDOWED_DEPTH, Exaone4Config, check_llama_cpp_runs_it
 from exaone4_gguf.converter.gguf_file import ARCHITECTURE, GGUFFile
 from exaone4_gguf.errors import ConfigError
 from exaone4_gguf.proof.report import Finding, Part, judged
@@ -123,8 +123,6 @@ def _difference(rule: Rule, config: Exaone4Config, gguf: GGUFFile) -> Iterator[s
 
 
 def _not_run_by_llama_cpp(config: Exaone4Config) -> Iterator[str]:
-    from exaone4_gguf.converter.config import check_llama_cpp_runs_it
-
     try:
         check_llama_cpp_runs_it(config.num_hidden_layers, config.sliding_window, any(config.sliding_layers))
     except ConfigError as e:
@@ -144,7 +142,8 @@ def _means(value: Any, expected: Any, n_layers: int) -> bool:
     if isinstance(value, list):  # one for each layer, where one for all is usual
         return len(value) >= n_layers and all(_means(item, expected, n_layers) for item in value[:n_layers])
     if isinstance(expected, float) and isinstance(value, int | float):
-        return bool(np.float32(value) == np.float32(expected))
+        with np.errstate(over="ignore"):
+            return bool(np.float32(value) == np.float32(expected))
     return bool(value == expected)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -41,10 +42,15 @@ def own_tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as e:  # transformers, tokenizers and Jinja raise their own
         reason = str(e).strip().splitlines() or [type(e).__name__]
         raise TokenizerError(f"{folder}: transformers cannot read the tokenizer: {reason[0]}") from e
+
+
+def ids_of(own: Any, text: str) -> list[int]:
+    """The ids that a tokenizer of transformers gives to a text, with the markers in it as what they are."""
+    return list(own.encode(text, add_special_tokens=False, verbose=False))
 
 
 def check_tokenizer(expected: Metadata, gguf: GGUFFile, own: Any, data: str) -> Part:
@@ -61,7 +67,7 @@ def check_tokenizer(expected: Metadata, gguf: GGUFFile, own: Any, data: str) -> 
     texts = tokenizer_texts(own.get_added_vocab(), data)
     try:
         with closing(Model(gguf.parts[0], vocab_only=True)) as model:
-            wrong += _wrong_ids(texts, lambda text: own.encode(text, add_special_tokens=False), model.tokenize)
+            wrong += _wrong_ids(texts, functools.partial(ids_of, own), model.tokenize)
     except RuntimeFailure as e:
         return Part(NAME, Verdict.FAILED if wrong else Verdict.NOT_EVALUATED, str(e), tuple(wrong))
     except GGUFError as e:

@@ -172,8 +172,8 @@ class _Checks:
 
     @functools.cached_property
     def _comparison(self) -> behaviour.Behaviour:
-        own = self._own_tokenizer
-        ids = behaviour.choose_tokens(self._n_tokens, lambda t: own.encode(t, add_special_tokens=False), self._text)
+        tokenize = functools.partial(tokenizer.ids_of, self._own_tokenizer)
+        ids = behaviour.choose_tokens(self._n_tokens, tokenize, self._text)
         return behaviour.Behaviour(self._config, self._model.tensors, ids, self._tell)
 
 
