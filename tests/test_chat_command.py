@@ -97,7 +97,7 @@ def test_options_have_llama_cpps_names(run: Run, told: dict[str, Any]) -> None:
         *("--temp", "0.5", "--top-k", "7", "--top-p", "0.9", "--min-p", "0.1", "--seed", "3", "-n", "9"),
         *("--presence-penalty", "1", "--frequency-penalty", "2", "--repeat-penalty", "1.1", "--preset", "korean"),
         *("--reasoning-budget", "20", "--reasoning-minimum", "5", "-ngl", "4", "-c", "99", "-sys", "Be brief."),
-        *("-y", "--max-rounds", "3", "-p", "Hi", "--tools", "a.py"),
+        *("-y", "--max-rounds", "3", "-p", "Hi", "--tools", "a.py", "-ctk", "q8_0", "-ctv", "Q4_0", "--rpc", "pi:1"),
     )
     assert code == 0
     assert told["options"] == {
@@ -116,7 +116,8 @@ def test_options_have_llama_cpps_names(run: Run, told: dict[str, Any]) -> None:
         "reasoning_minimum": 5,
         "response_format": None,
     }
-    assert told["loading"] == {"n_ctx": 99, "n_threads": 1, "n_gpu_layers": 4}
+    loading = {"n_ctx": 99, "n_threads": 1, "n_gpu_layers": 4, "type_k": 8, "type_v": 2, "rpc": "pi:1"}
+    assert told["loading"] == loading
     assert (told["system"], told["prompt"], told["tools"]) == ("Be brief.", "Hi", Path("a.py"))
     assert (told["ask_before_calls"], told["max_rounds"]) == (False, 3)
 
@@ -185,3 +186,9 @@ def test_importing_the_command_is_quick() -> None:
     script = "import exaone4_gguf.chat_command, sys; print({'rich', 'numpy', 'jinja2', 'llama_cpp'} & {*sys.modules})"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_a_cache_of_an_unknown_type(run: Run) -> None:
+    code, out, err = run("-ctk", "q9", "-p", "Hi")
+    assert (code, out) == (2, "")
+    assert "'q9' is none of f32, f16" in err
