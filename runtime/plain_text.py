@@ -74,7 +74,8 @@ def offsets(model: Model, text: str, ids: Sequence[int]) -> list[tuple[int, int]
     A token may be some bytes of a character: it stands for the whole. Tokens around the text stand for none.
     """
     begins, ends = _characters(text)
-    sizes = [0 if token in set().union(*model.around) else len(model.piece(token)) for token in ids]
+    around = {token for side in model.around for token in side}
+    sizes = [0 if token in around else len(model.piece(token)) for token in ids]
     places = pairwise(accumulate(sizes, initial=0))
     return [(begins[a], ends[b - 1]) if b > a else (begins[a], begins[a]) for a, b in places]
 

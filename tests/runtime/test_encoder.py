@@ -180,11 +180,12 @@ def test_answers_are_transformers(shape: str, files, references) -> None:  # typ
             assert found.text == context[found.start : found.end]
 
 
-@pytest.mark.parametrize("pooling", ["mean", "last"])
-def test_a_batch_of_64_is_each_alone(pooling: str, embedder: Encoder) -> None:
-    texts = [f"{text} {i}" for i in range(10) for text in TEXTS][:64]
-    together = embedder.embed(texts, pooling=pooling)
-    alone = np.concatenate([embedder.embed([text], pooling=pooling) for text in texts])
+def test_a_batch_of_64_is_each_alone(type: str, files) -> None:  # type: ignore[no-untyped-def]
+    """To the bit, whatever is rounded on the way: there is no wider tolerance that noise could fill."""
+    texts = [*[f"{text} {i}" for i in range(10) for text in TEXTS][:63], "a"]
+    with Encoder(files[BASE, "full", type], n_ctx=2048, n_threads=1) as encoder:
+        together = encoder.embed(texts, pooling="last")
+        alone = np.concatenate([encoder.embed([text], pooling="last") for text in texts])
     assert together == pytest.approx(alone, abs=1e-6)
 
 
