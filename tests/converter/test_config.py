@@ -104,7 +104,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "architecture is LlamaForCausalLM .*, not Ex",
     ),
     ({"model_type": "llama", "architectures": None}, r"architecture is \? \(model_type 'llama'\), not Exaone4"),
-    ({"architectures": ["Exaone4ForSequenceClassification"]}, "is Exaone4ForSequenceClassification; only"),
+    ({"architectures": ["Exaone4MoEForCausalLM"]}, "is Exaone4MoEForCausalLM; those"),
     ({"quantization_config": {"quant_method": "awq"}}, r"quantized \(awq\)"),
     ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
     ({"attention_bias": True}, "attention_bias is True"),
