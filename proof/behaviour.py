@@ -9,10 +9,9 @@ changes is measured beside it, and is what a right file may differ by at most.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exaone4_gguf.converter.config import Exaone4Config
@@ -40,9 +39,10 @@ _BUFFERS = 1 << 29
 """Bytes for what llama.cpp computes in, and for our own slabs."""
 
 FLOOR = 1e-6
-"""Mean KL that is near zero in any case: right F32 files come to 1e-9."""
+"""Mean KL that is near zero in any case: right F32 files come to 1e-12."""
 NOISE = 3.0
-"""How many times what the rounding alone changes a right file may differ by."""
+"""How many times what the rounding alone changes a right file may differ by: two roundings that have nothing in common
+differ by twice as much as one; measured, on random and trained models of every type, were 0.04 to 1.5 times."""
 
 
 def choose_tokens(n: int, tokenize: Callable[[str], list[int]], data: str) -> list[int]:
@@ -120,12 +120,11 @@ class Behaviour:
 
         from exaone4_gguf.proof.divergence import Comparison
 
-        checkpoint, hidden = self._checkpoint
-        file, (exact, rounded) = self._file(gguf)
         found = {name: Comparison() for name in ("cost", "conversion", "rounding")}
-        with closing(self._llama(gguf)) as batches:
-            for first, logits in batches:
-                last = first + len(logits)
+        with closing(Model(gguf.parts[0], repack=False)) as loaded, closing(self._context(loaded)) as context:
+            checkpoint, hidden = self._checkpoint
+            file, (exact, rounded) = self._file(gguf)
+            for first, last, logits in self._batches(context):
                 model, following = torch.from_numpy(logits), torch.tensor(self.tokens[first + 1 : last + 1])
                 own = file.logits(torch.stack((exact[first:last], rounded[first:last])))
                 found["cost"].add(checkpoint.logits(hidden[first:last]), model, following)
@@ -161,20 +160,15 @@ class Behaviour:
 
         return torch.tensor([list(self.tokens)] * copies)
 
-    def _llama(self, gguf: GGUFFile) -> Generator[tuple[int, Any]]:
-        """The logits of llama.cpp, batch by batch, with the position of the first; valid until the next."""
-        threads = physical_cores()
-        with (
-            closing(Model(Path(gguf.parts[0]), repack=False)) as model,
-            closing(self._context(model, threads)) as context,
-        ):
-            for first in range(0, len(self.tokens), BATCH):
-                batch = self.tokens[first : first + BATCH]
-                context.append(batch, all_logits=True)
-                yield first, context.last_logits(len(batch))
+    def _batches(self, context: Context) -> Iterator[tuple[int, int, Any]]:
+        """Where each batch begins and ends, and llama.cpp's logits after its tokens, valid until the next."""
+        for first in range(0, len(self.tokens), BATCH):
+            batch = self.tokens[first : first + BATCH]
+            context.append(batch, all_logits=True)
+            yield first, first + len(batch), context.last_logits(len(batch))
 
-    def _context(self, model: Model, threads: int) -> Context:
+    def _context(self, model: Model) -> Context:
         """A cache in 32 bits, without flash attention: what llama.cpp would round there is no matter of the file."""
-        f32 = CACHE_TYPES["f32"]
-        size = len(self.tokens) + BATCH
+        f32, size = CACHE_TYPES["f32"], len(self.tokens) + BATCH
+        threads = physical_cores()
         return Context(model, n_ctx=size, n_threads=threads, n_batch=BATCH, flash_attn=False, type_k=f32, type_v=f32)

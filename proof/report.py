@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -96,6 +97,14 @@ class Report:
         return together(file.verdict for file in self.files)
 
     def to_json(self) -> dict[str, Any]:
-        """The report in JSON's types, with the verdicts."""
-        files = [asdict(file) | {"verdict": file.verdict} for file in self.files]
+        """The report in JSON's types, with the verdicts; a number that is not finite is null, as JSON has none."""
+        files = [_finite(asdict(file)) | {"verdict": file.verdict} for file in self.files]
         return {"model": self.model, "verdict": self.verdict, "files": files}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

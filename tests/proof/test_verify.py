@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from exaone4_gguf.errors import RequestError, TextError
 from exaone4_gguf.proof.report import FileReport, Verdict
 from exaone4_gguf.proof.verify import CHEAP, PARTS, verify
 from exaone4_gguf.quant.recipes import FILE_TYPES
-from tests.proof.wrong_files import FAULTS, flipped, made_from, rewritten
+from tests.proof.wrong_files import FAULTS, changed, flipped, made_from, one_nan, rewritten
 
 BASES = {"full": "Q4_K_M", "hybrid": "auto"}
 STRUCTURAL = (
@@ -172,6 +173,23 @@ def test_the_report_is_json(reports: dict[str, FileReport], full: Path, full_ggu
     assert told["verdict"] == told["files"][0]["verdict"] == "passed"
     assert [part["name"] for part in told["files"][0]["parts"]] == ["metadata", "tensors"]
     assert len(told["files"][0]["parts"][1]["figures"]["tensors"]) == len(from_checkpoint(full).tensors)
+
+
+def test_numbers_that_are_not_finite_are_null_in_json(full: Path, full_gguf: Path, tmp_path: Path) -> None:
+    change = changed("blk.0.ffn_up.weight", one_nan)
+    report = verify(
+        full, rewritten(full_gguf, tmp_path / "a.gguf", {}, change), parts=["tensors", "behaviour"], tokens=8
+    )
+    assert [part.verdict for part in report.files[0].parts] == [Verdict.FAILED, Verdict.FAILED]
+    figures = json.loads(json.dumps(report.to_json(), allow_nan=False))["files"][0]["parts"][1]["figures"]
+    assert figures["conversion"]["mean_kl"] is None
+
+
+def test_what_the_runtime_refuses_fails(hybrid: Path, tmp_path: Path) -> None:
+    path = FAULTS["window missing"].write(convert(hybrid, tmp_path / "a.gguf").paths[0], tmp_path / "b.gguf")
+    (part,) = verify(hybrid, path, parts=["behaviour"], tokens=8).files[0].parts
+    assert part.verdict is Verdict.FAILED
+    assert "64 layers without a sliding window" in part.findings[0].what
 
 
 def test_wrong_arguments(full: Path, full_gguf: Path, tmp_path: Path) -> None:
