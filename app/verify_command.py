@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from exaone4_gguf.proof.report import FileReport, Part, Report
 
-PARTS = ("metadata", "tensors", "tokenizer", "template", "behaviour")
+PARTS = ("metadata", "tensors", "head", "tokenizer", "template", "behaviour")
 """As in proof.verify, which is not imported before it is needed; a test compares them."""
 
 _COLOURS = {"passed": "green", "failed": "bold red", "not evaluated": "yellow"}

@@ -116,8 +116,12 @@ class Reference:
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
-        """The logits of the next token, (..., vocabulary), of hidden states, (..., hidden_size)."""
-        return self._linear("token_embd" if self._config.tie_word_embeddings else "output", hidden)
+        """The logits of the next token, (..., vocabulary), of hidden states, (..., hidden_size).
+
+        A model without an output has that which llama.cpp gives it: the embedding.
+        """
+        own = self._config.model_class.speaks and not self._config.tie_word_embeddings
+        return self._linear("output" if own else "token_embd", hidden)
 
     def _attention(self, layer: int, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
         c = self._config

@@ -15,12 +15,12 @@ from exaone4_gguf.converter.hub import model_folder
 from exaone4_gguf.converter.model import Model, from_checkpoint
 from exaone4_gguf.converter.pipeline import default_threads
 from exaone4_gguf.errors import RequestError, TextError
-from exaone4_gguf.proof import behaviour, metadata, template, tensors, tokenizer
+from exaone4_gguf.proof import behaviour, head, metadata, template, tensors, tokenizer
 from exaone4_gguf.proof.report import FileReport, Part, Report, not_evaluated
 from exaone4_gguf.quant.imatrix import ImportanceMatrix, read_imatrix
 from exaone4_gguf.quant.recipes import FILE_TYPES
 
-PARTS = (metadata.NAME, tensors.NAME, tokenizer.NAME, template.NAME, behaviour.NAME)
+PARTS = (metadata.NAME, tensors.NAME, head.NAME, tokenizer.NAME, template.NAME, behaviour.NAME)
 CHEAP = PARTS[:-1]
 """Those that do not run the model."""
 
@@ -53,7 +53,7 @@ def verify(
     Args:
         model_dir: the Hugging Face folder, or the id of a repository on the Hugging Face Hub.
         files: one file or several; of a split one, any part.
-        parts: which of ``PARTS``; the report has no others.
+        parts: which of ``PARTS``; the report has no others, and ``head`` only of a class that has no output for text.
         tokens: how many the model reads for the part behaviour.
         data: a text file, compared by the tokenizers and read by the models instead of the built-in texts.
         imatrix: the importance matrix that the files were made with: then their tensors can be compared byte for byte.
@@ -118,6 +118,8 @@ class _Checks:
         self._tell = tell
         self._config: Exaone4Config = read_config(folder)
         self._model: Model = from_checkpoint(folder, strict=False)
+        if self._config.model_class.speaks:
+            self._parts = [part for part in self._parts if part != head.NAME]
 
     def report(self, path: Path, gguf: GGUFFile) -> FileReport:
         """The asked parts of one file."""
@@ -144,6 +146,9 @@ class _Checks:
                 threads=self._threads,
                 progress=progress,
             )
+
+    def _head(self, gguf: GGUFFile) -> Part:
+        return head.check_head(self._config, self._model.head, gguf)
 
     def _tokenizer(self, gguf: GGUFFile) -> Part:
         return tokenizer.check_tokenizer(self._model.metadata, gguf, self._own_tokenizer, self._text)
