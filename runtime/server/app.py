@@ -15,7 +15,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from exaone4_gguf.errors import Exaone4Error
-from exaone4_gguf.runtime.server.bodies import BODIES, Body, ChatBody, CompletionBody, ConversationBody, TokenizeBody
+from exaone4_gguf.runtime.server.bodies import (
+    BODIES,
+    Body,
+    ChatBody,
+    ClassifyBody,
+    CompletionBody,
+    ConversationBody,
+    EmbeddingBody,
+    TokenizeBody,
+)
 from exaone4_gguf.runtime.server.engine import State
 from exaone4_gguf.runtime.server.guard import Guard, Recorder
 from exaone4_gguf.runtime.server.metrics import CONTENT_TYPE
@@ -65,6 +74,8 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     posts: list[tuple[str, type[Body], Callable[[Request], Any], tuple[str, ...]]] = [
         ("/v1/chat/completions", ChatBody, service.chat, (_JSON, _EVENTS)),
         ("/v1/completions", CompletionBody, service.completions, (_JSON, _EVENTS)),
+        ("/v1/embeddings", EmbeddingBody, service.embeddings, (_JSON,)),
+        ("/v1/classify", ClassifyBody, service.classify, (_JSON,)),
         ("/tokenize", TokenizeBody, service.tokenize, (_JSON,)),
         ("/apply-template", ConversationBody, service.apply_template, (_JSON,)),
     ]
@@ -166,7 +177,7 @@ async def _told_of_route(request: Request, error: Exception) -> Response:
     return JSONResponse(problem.body, problem.status, {**problem.headers, **(error.headers or {})})
 
 
-_OPENAIS = ("/v1/chat/completions", "/v1/completions", "/v1/models")
+_OPENAIS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models")
 
 
 def _body(form: type[Body]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, Field
@@ -120,7 +120,41 @@ class TokenizeBody(Body):
     with_pieces: bool | None = None
 
 
-BODIES: tuple[type[Body], ...] = (ChatBody, CompletionBody, ConversationBody, TokenizeBody)
+class _Judging(Body):
+    """How texts are read that are judged, not talked with."""
+
+    model: str | None = Field(None, description="Ignored: there is one model.")
+    stride: int | None = Field(None, description="Cut long texts into windows that share this many tokens.")
+    max_length: int | None = Field(None, description="The most tokens of a window.")
+    control: bool | None = Field(None, description="Read control tokens in the texts as such.")
+
+
+class EmbeddingBody(_Judging):
+    """POST /v1/embeddings."""
+
+    input: str | Annotated[list[str], Len(1, 2048)] = Field(examples=["Hello!"], description="Texts; no token ids.")
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(None, description="Not supported: refused unless it is the model's.")
+    pooling: str | None = Field(None, description="mean (the default) or last.")
+    normalize: bool | None = Field(None, description="To a length of 1; true by default.")
+
+
+class ClassifyBody(_Judging):
+    """POST /v1/classify."""
+
+    input: str | Annotated[list[str | Annotated[list[str], Len(2, 2)]], Len(1, 2048)] = Field(
+        examples=["I like it."], description="Texts, or pairs of texts."
+    )
+
+
+BODIES: tuple[type[Body], ...] = (
+    ChatBody,
+    CompletionBody,
+    ConversationBody,
+    TokenizeBody,
+    EmbeddingBody,
+    ClassifyBody,
+)
 Any_ = TypeVar("Any_", bound=Body)
 
 

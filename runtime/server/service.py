@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -11,19 +11,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.server import asking
+from exaone4_gguf.runtime.server import asking, judging
 from exaone4_gguf.runtime.server.asking import Asked
 from exaone4_gguf.runtime.server.bodies import (
     Body,
     ChatBody,
+    ClassifyBody,
     CompletionBody,
     ConversationBody,
+    EmbeddingBody,
     TokenizeBody,
     parsed,
 )
 from exaone4_gguf.runtime.server.chat_answers import ChatAnswers
 from exaone4_gguf.runtime.server.engine import Engine, Item, Job
 from exaone4_gguf.runtime.server.guard import too_large
+from exaone4_gguf.runtime.server.judging import JudgedAnswers
 from exaone4_gguf.runtime.server.metrics import Metrics
 from exaone4_gguf.runtime.server.problems import Problem
 from exaone4_gguf.runtime.server.settings import Settings
@@ -79,6 +82,20 @@ class Service:
         told = body.logprobs is not None
         form = TextAnswers(self.model_name, asked.echo, n=body.n or 1, logprobs=told, include_usage=usage)
         return await self._answer(request, asked, form, stream=bool(body.stream))
+
+    async def embeddings(self, request: Request) -> Response:
+        """POST /v1/embeddings."""
+        body, asked = await self._asked(request, EmbeddingBody, judging.embeddings)
+        return await self._judged(request, asked, body.input)
+
+    async def classify(self, request: Request) -> Response:
+        """POST /v1/classify."""
+        body, asked = await self._asked(request, ClassifyBody, judging.classify)
+        return await self._judged(request, asked, body.input)
+
+    async def _judged(self, request: Request, asked: Asked, given: str | Sequence[Any]) -> Response:
+        form = JudgedAnswers(self.model_name, 1 if isinstance(given, str) else len(given))
+        return await self._answer(request, asked, form, stream=False)
 
     async def apply_template(self, request: Request) -> Response:
         """POST /apply-template."""

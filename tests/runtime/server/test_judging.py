@@ -1,0 +1,77 @@
+"""/v1/embeddings and /v1/classify: OpenAI's client, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+
+from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.runtime.server.serve import Server
+from tests.checkpoints import LABELS
+from tests.classes import SEQUENCE, write_class
+from tests.runtime.server.running import chat, post, running
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("served")
+    file = convert(write_class(root / "model", SEQUENCE, "full"), root / "base.gguf", "Q8_0").paths[0]
+    with running(file, loading={"n_ctx": 256}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("extra", [{}, {"encoding_format": "float"}])
+def test_openais_client(server: Server, extra: dict[str, Any]) -> None:
+    """It asks for base64 where nothing is said."""
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
+        answer = client.embeddings.create(model="any", input=["Hello!", "안녕하세요"], **extra)
+    assert [one.index for one in answer.data] == [0, 1]
+    assert all(sum(x * x for x in one.embedding) == pytest.approx(1, abs=1e-4) for one in answer.data)
+    assert answer.usage.prompt_tokens == answer.usage.total_tokens > 2
+
+
+def test_a_server_talks_and_embeds(server: Server) -> None:
+    before = chat(server).json["choices"][0]["message"]["content"]
+    many = post(server, "/v1/embeddings", {"input": [f"text {i}" for i in range(70)]}).json
+    assert [one["index"] for one in many["data"]] == list(range(70))
+    one = post(server, "/v1/embeddings", {"input": "text 69"}).json
+    assert one["data"][0]["embedding"] == pytest.approx(many["data"][69]["embedding"], abs=1e-6)
+    assert chat(server).json["choices"][0]["message"]["content"] == before
+
+
+def test_a_classifier_classifies_and_does_not_chat(classifier: Server) -> None:
+    answer = post(classifier, "/v1/classify", {"input": ["서울", ["a query", "a document"]]}).json
+    assert [one["index"] for one in answer["data"]] == [0, 1]
+    assert [s["label"] for s in answer["data"][0]["scores"]] == list(LABELS)
+    refused = chat(classifier)
+    assert refused.status == 400
+    assert "has no output for text and cannot chat" in refused.error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        ("/v1/embeddings", {}, "input"),
+        ("/v1/embeddings", {"input": []}, "input"),
+        ("/v1/embeddings", {"input": [1, 2]}, "input"),
+        ("/v1/embeddings", {"input": ["a", ""]}, "text 2 is empty"),
+        ("/v1/embeddings", {"input": "word " * 600}, "can be evaluated together"),
+        ("/v1/embeddings", {"input": "a", "dimensions": 5}, "dimensions is 5; the model's vectors have 256"),
+        ("/v1/embeddings", {"input": "a", "encoding_format": "int8"}, "encoding_format"),
+        ("/v1/embeddings", {"input": "a", "pooling": "max"}, "pooling is 'max'"),
+        ("/v1/classify", {"input": [["a"]]}, "input"),
+    ],
+)
+def test_what_is_wrong_is_openais_error(classifier: Server, path: str, body: Any, message: str) -> None:
+    answer = post(classifier, path, body)
+    assert answer.status == 400
+    assert message in answer.error["message"]
+
+
+def test_without_a_head_there_is_nothing_to_classify(server: Server) -> None:
+    answer = post(server, "/v1/classify", {"input": "a"})
+    assert answer.status == 400
+    assert "the model has no head" in answer.error["message"]
