@@ -158,6 +158,8 @@ class Exaone4:
         Raises:
             Exaone4Error: an option is wrong or of conversations only, an id is none, the prompt is empty or too long.
         """
+        if self.silent:
+            raise RequestError(self.silent)
         check_completion(options)
         request = Request(options, ())
         made = self.text_prompt(prompt, markers=markers)

@@ -49,6 +49,9 @@ def test_a_classifier_classifies_and_does_not_chat(classifier: Server) -> None:
     refused = chat(classifier)
     assert refused.status == 400
     assert "has no output for text and cannot chat" in refused.error["message"]
+    for prompt in ("Hello", [5, 6]):
+        assert post(classifier, "/v1/completions", {"prompt": prompt}).status == 400
+    assert post(classifier, "/tokenize", {"content": "Hello"}).json["tokens"]
 
 
 @pytest.mark.parametrize(
