@@ -24,6 +24,7 @@ _READING = 8.0
 """Tokens per second of a reader: a better type that is slower than this is not proposed."""
 _PROPOSED = "Q8_0"
 """The best type that is proposed: it is hardly to be told from 16 bits."""
+_SMALLEST = "Q4_0"
 
 
 @dataclass(frozen=True)
@@ -141,10 +142,13 @@ def _largest_context(shape: ModelShape, setup: Setup, room: int) -> int:
 
 
 def _proposed(rows: Sequence[Row]) -> Row | None:
-    """The first, and so the best, that fits and is quick enough; else the quickest that fits."""
+    """The first, and so the best, that fits and is quick enough; else the quickest that fits.
+
+    What is smaller than ``_SMALLEST`` costs much, so it is proposed only where nothing else fits.
+    """
     names = list(FILE_TYPES)
-    start = names.index(_PROPOSED) if len(rows) > 1 else 0
-    fitting = [row for row in rows[start:] if row.fits]
+    start, end = (names.index(_PROPOSED), names.index(_SMALLEST) + 1) if len(rows) > 1 else (0, 1)
+    fitting = [row for row in rows[start:end] if row.fits] or [row for row in rows[end:] if row.fits]
     quick = [row for row in fitting if row.tokens_per_second >= _READING]
     return quick[0] if quick else max(fitting, key=lambda row: row.tokens_per_second, default=None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
@@ -58,7 +59,7 @@ def full_config(**changes: Any) -> dict[str, Any]:
         "eos_token_id": json.loads((DEMO / "config.json").read_text())["eos_token_id"],
         "vocab_size": vocab_size,
     }
-    return config | changes
+    return copy.deepcopy(config | changes)  # transformers writes into the dictionaries that it is given
 
 
 def hybrid_config(**changes: Any) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def may_load(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         event.wait(30)
         return Exaone4(path, **options)
 
-    monkeypatch.setattr(serve, "Exaone4", slowly)
+    monkeypatch.setattr(serve, "open_model", slowly)
     return event
 
 

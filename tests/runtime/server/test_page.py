@@ -113,7 +113,7 @@ def echo(demo_gguf: Path) -> Iterator[Server]:
     """A server whose model says what it is told."""
     with ExitStack() as stack:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(serve, "Exaone4", Echo)
+            patch.setattr(serve, "open_model", Echo)
             server = stack.enter_context(running(demo_gguf))
         yield server
 
