@@ -64,7 +64,8 @@ def _source_distribution(version: str) -> Path:
 
 
 def _downloaded(version: str, folder: Path) -> Path:
-    wanted = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation", f"llama-cpp-python=={version}"]
+    # pip asks a source distribution for its metadata, with the build tools that it names: pip brings these.
+    wanted = ["--no-deps", "--no-binary", "llama-cpp-python", f"llama-cpp-python=={version}"]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder), *wanted]
     got = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
     found = sorted(folder.glob("llama_cpp_python-*.tar.gz"))
