@@ -49,7 +49,15 @@ def test_every_field_of_a_request_is_told() -> None:
     assert fields <= named(SERVER) | {"content", "with_pieces", "add_special"}
 
 
+def anchors(page: Path) -> set[str]:
+    """Of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), (page, target)
+        for name, anchor in re.findall(r"\]\(([^)#:]*)#?([^)#:]*)\)", page.read_text()):
+            target = page.parent / name if name else page
+            assert target.exists(), (page, name)
+            assert not anchor or anchor in anchors(target), (page, name, anchor)
