@@ -5,7 +5,7 @@ The kernel is optional: where no compiler is at hand, ggml's own quantizers are 
 
 from setuptools import Extension, setup
 
-ROOMS = ("converter", "quant", "runtime", "runtime.server", "proof", "edge")
+ROOMS = ("converter", "quant", "runtime", "runtime.drafting", "runtime.server", "proof", "edge")
 
 # No operation is fused or reordered: the blocks are to be ggml's to the bit.
 EXACT = ["-O3", "-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", "-Wno-subobject-linkage"]

@@ -12,7 +12,10 @@ import click
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.request import ChatOptions
 
-LOADING = ("n_ctx", "n_threads", "n_gpu_layers", "type_k", "type_v", "rpc")
+LOADING = (
+    *("n_ctx", "n_threads", "n_gpu_layers", "type_k", "type_v", "rpc"),
+    *("draft", "draft_max", "draft_gpu_layers", "lookup"),
+)
 
 
 class _CacheType(click.ParamType[int]):
@@ -48,6 +51,26 @@ LOADING_OPTIONS = (
     ),
     click.option(
         "-ctv", "--cache-type-v", "type_v", type=_CacheType(), help="Type of the cached values; by default f16."
+    ),
+    click.option(
+        "-md",
+        "--draft",
+        "--model-draft",
+        "draft",
+        metavar="FILE.gguf",
+        type=click.Path(path_type=Path),
+        help="A smaller model with the same vocabulary, which guesses tokens ahead: the 1.2B for the 32B.",
+    ),
+    click.option("--lookup", is_flag=True, help="Guess tokens ahead from what was said before."),
+    click.option(
+        "--draft-max", type=click.IntRange(min=1, max=48), metavar="N", help="The most guesses at a time; at most 48."
+    ),
+    click.option(
+        "-ngld",
+        "--n-gpu-layers-draft",
+        "draft_gpu_layers",
+        type=int,
+        help="Layers of the smaller model on the GPU; by default all that fit, and none with --rpc.",
     ),
     click.option("--rpc", metavar="HOST:PORT,...", help="Spread the model over these machines, which run rpc-server."),
     click.option(

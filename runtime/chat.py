@@ -7,13 +7,18 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from exaone4_gguf.errors import GGUFError, RequestError, RuntimeFailure
 from exaone4_gguf.runtime.context import Cancelled, Context, default_context
+from exaone4_gguf.runtime.drafting.draft import Drafter
+from exaone4_gguf.runtime.drafting.draft_model import DraftModel, load_draft_model
+from exaone4_gguf.runtime.drafting.lookahead import Lookahead
+from exaone4_gguf.runtime.drafting.lookup import PromptLookup
+from exaone4_gguf.runtime.drafting.pace import SIZES
 from exaone4_gguf.runtime.encoder import Classified, EncodeOptions, Encoder
 from exaone4_gguf.runtime.events import Event, Finish, collect
 from exaone4_gguf.runtime.generation import Generation, Token, check_fits
@@ -59,9 +64,14 @@ class Exaone4:
         chat_template: instead of the file's own.
         swa_full: see ``Context``.
         head: a classifier's, see ``Encoder``.
+        draft: a smaller model with the same vocabulary, which guesses tokens ahead of this one.
+        draft_gpu_layers: its layers on the GPU; by default all, where llama.cpp was built for one.
+        lookup: guess from what was said before.
+        draft_max: the most guesses at a time. How many there are is decided by what they bring.
 
     Raises:
-        GGUFError: not a file that llama.cpp runs right, or one without a chat template.
+        GGUFError: not a file that llama.cpp runs right, or one without a chat template; a draft model that does not
+            belong to it.
         RuntimeFailure: llama.cpp cannot load it.
     """
 
@@ -80,16 +90,28 @@ class Exaone4:
         swa_full: bool = True,
         chat_template: str | None = None,
         head: str | Path | None = None,
+        draft: str | Path | None = None,
+        draft_gpu_layers: int | None = None,
+        lookup: bool = False,
+        draft_max: int | None = None,
     ) -> None:
+        self._draft_max = SIZES[-1] if draft_max is None else checked("draft_max", draft_max, 1, SIZES[-1])
         self.model = Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
-        try:
+        with ExitStack() as opened:  # closed in the order in which they may be, last to first
+            opened.callback(self.model.close)
             self._texts = self._encoder(n_ctx, n_threads, n_batch, flash_attn, head)
+            opened.callback(self._texts.close)
             self.silent = why_silent(self.model)
             """Why the model cannot chat, in one line; None of one that can."""
             self._builder = self._prompt_builder(chat_template)
+            drafting = []
+            if draft is not None:
+                layers = -1 if draft_gpu_layers is None else draft_gpu_layers
+                drafting.append(load_draft_model(draft, self.model, n_gpu_layers=layers))
+                opened.callback(drafting[0].close)
             self.context = Context(
                 self.model,
-                n_ctx=_SILENT_CONTEXT if self.silent else n_ctx or default_context(self.model),
+                n_ctx=_SILENT_CONTEXT if self.silent else n_ctx or default_context(self.model, *drafting),
                 n_threads=n_threads or physical_cores(),
                 n_batch=n_batch,
                 flash_attn=flash_attn,
@@ -97,13 +119,16 @@ class Exaone4:
                 type_v=type_v,
                 swa_full=swa_full,
             )
-        except BaseException:
-            self.model.close()
-            raise
+            opened.callback(self.context.close)
+            self._drafters: list[Drafter] = [PromptLookup()] if lookup else []
+            for each in drafting:
+                self._drafters.append(DraftModel(each, self.context, flash_attn=flash_attn))
+                opened.callback(self._drafters[-1].close)
+            self._free = weakref.finalize(self, opened.pop_all().close)
+            """Also when the last reference goes, so that a forgotten ``close`` leaks nothing."""
         self._turn = threading.Lock()
         self._reader: int | None = None
         """The thread that reads the stream which is being made, if any is."""
-        self._free = weakref.finalize(self, _free, self.context, self._texts, self.model)
         self.usage: Usage | None = None
         self.logprobs: tuple[Token, ...] | None = None
 
@@ -291,9 +316,10 @@ class Exaone4:
                 yield Finish("cancelled")
                 return
             first = time.perf_counter()
+            ahead = Lookahead(self.context, self._drafters, most=self._draft_max)
             generation = Generation(
                 self.model,
-                self.context,
+                ahead,
                 sampler,
                 tracker,
                 steerings=request.steerings(tracker, self.model),
@@ -306,13 +332,17 @@ class Exaone4:
                 yield from self._parsed(generation, parser, request, kept)
             finally:
                 self.logprobs = None if kept is None else tuple(kept)
+                seconds = time.perf_counter() - first
                 self.usage = Usage(
                     prompt_tokens=len(prompt.ids),
                     cached_tokens=cached,
                     completion_tokens=generation.n_tokens,
                     reasoning_tokens=tracker.count,
                     prompt_seconds=first - began,
-                    seconds=time.perf_counter() - first,
+                    seconds=seconds,
+                    drafted_tokens=ahead.gain.drafted,
+                    accepted_tokens=ahead.gain.accepted,
+                    speedup=ahead.gain.speedup(seconds),
                 )
 
     def _parsed(
@@ -351,13 +381,6 @@ class Exaone4:
                 f"{self.model.path}: it has no chat template; give one (chat_template, --chat-template-file)"
             )
         return PromptBuilder(ChatTemplate(source or ""), self.model.tokenize, self.model.control_texts)
-
-
-def _free(context: Context, encoder: Encoder, model: Model) -> None:
-    """Also when the last reference goes, so that a forgotten ``close`` leaks nothing."""
-    context.close()
-    encoder.close()
-    model.close()
 
 
 def _offered(tools: Iterable[Any] | None) -> tuple[Tool, ...]:

@@ -25,13 +25,23 @@ MOST_THREADS = 512  # GGML_MAX_N_THREADS
 _ABORTED = 2  # llama_decode's result when the abort callback said so
 
 
-def default_context(model: Model) -> int:
-    """The largest context, in tokens, whose cache fits memory beside the weights; at most the trained length."""
+def default_context(model: Model, *beside: Model) -> int:
+    """The largest context, in tokens, whose caches fit memory beside the weights; at most the trained length.
+
+    Args:
+        beside: models that have a cache of the same length.
+    """
+    models = (model, *beside)
+    weights = sum(m.path.stat().st_size for m in models)
+    return fitting_context(model.context_length, sum(map(_cache_bytes, models)), weights, available_memory())
+
+
+def _cache_bytes(model: Model) -> int:
+    """Of the keys and values of a token, in F16."""
     names = ("attention.head_count_kv", "block_count", "embedding_length", "attention.head_count")
     kv_heads, layers, width, heads = (int(model.metadata[f"{ARCHITECTURE}.{name}"]) for name in names)
     key_length = int(model.metadata.get(f"{ARCHITECTURE}.attention.key_length", width // heads))
-    per_token = 2 * 2 * kv_heads * key_length * layers  # keys and values, F16
-    return fitting_context(model.context_length, per_token, model.path.stat().st_size, available_memory())
+    return 2 * 2 * kv_heads * key_length * layers
 
 
 class Cancelled(Exception):
@@ -50,6 +60,7 @@ class Context:
         flash_attn: use flash attention.
         swa_full: keep all cells of sliding-window layers. It takes memory, but lets a hybrid go back in a
             conversation without evaluating it anew.
+        cancelled: set where evaluations are to stop; contexts that share it stop together.
 
     Raises:
         RuntimeFailure: llama.cpp cannot make a context of that size.
@@ -67,6 +78,7 @@ class Context:
         type_k: int | None = None,
         type_v: int | None = None,
         swa_full: bool = True,
+        cancelled: threading.Event | None = None,
     ) -> None:
         self._api = api = load_api()
         self._model = model
@@ -77,8 +89,8 @@ class Context:
         for cache_type in (type_k, type_v):
             if cache_type is not None and cache_type not in CACHE_TYPES.values():
                 raise RequestError(f"the cache cannot have type {cache_type!r}; ggml's numbers: {CACHE_TYPES}")
-        self._cancelled = threading.Event()
-        self.n_ctx = n_ctx
+        self.cancelled = cancelled or threading.Event()
+        self.n_ctx, self.n_threads = n_ctx, n_threads
         self._n_batch = min(n_batch, n_ctx)
         params = api.llama_context_default_params()
         params.n_ctx = n_ctx
@@ -94,7 +106,7 @@ class Context:
             raise RuntimeFailure(f"llama.cpp cannot make a context of {n_ctx} tokens: {last_error()}")
         self._memory = api.llama_get_memory(self.pointer)
         self._window: int = api.llama_model_n_swa(model.pointer)
-        self._abort = api.ggml_abort_callback(lambda data: self._cancelled.is_set())
+        self._abort = api.ggml_abort_callback(lambda data: self.cancelled.is_set())
         api.llama_set_abort_callback(self.pointer, self._abort, ctypes.c_void_p(0))
         self.tokens: list[int] = []
 
@@ -106,7 +118,7 @@ class Context:
 
     def cancel(self) -> None:
         """Stop the evaluation that runs, from any thread; the next one starts as usual."""
-        self._cancelled.set()
+        self.cancelled.set()
 
     def evaluate(self, prompt: Sequence[int], progress: Callable[[int], None] | None = None) -> int:
         """Make the cache hold exactly ``prompt``, so that ``logits`` are those after it.
@@ -144,6 +156,15 @@ class Context:
             raise Cancelled
         raise RuntimeFailure(f"llama.cpp cannot evaluate (code {result}): {last_error()}")
 
+    def rewind(self, n_tokens: int) -> None:
+        """Forget all but the first ``n_tokens``; where a window's cells are gone, these are evaluated anew."""
+        if n_tokens >= len(self.tokens):
+            return
+        kept = self.tokens[:n_tokens]
+        if self._reachable(n_tokens) < n_tokens or not self._remove_from(n_tokens):
+            self._clear()
+            self.evaluate(kept)
+
     @property
     def logits(self) -> Logits:
         """The logits after the last token, of shape (n_vocab,): llama.cpp's own memory, until the next token."""
@@ -163,7 +184,7 @@ class Context:
 
     def start(self) -> None:
         """Forget a cancellation that came too late for the last generation."""
-        self._cancelled.clear()
+        self.cancelled.clear()
 
     def _keep(self, prompt: Sequence[int]) -> int:
         """Shorten the cache to what it shares with the prompt; the last token is evaluated for its logits."""

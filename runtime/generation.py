@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from exaone4_gguf.errors import ContextOverflow
 from exaone4_gguf.runtime.context import Cancelled, Context
+from exaone4_gguf.runtime.drafting.lookahead import Lookahead
 from exaone4_gguf.runtime.model import Model
 from exaone4_gguf.runtime.reasoning import Steering, ThoughtTracker
 from exaone4_gguf.runtime.sampling import Sampler
@@ -54,7 +55,7 @@ class Generation:
     def __init__(
         self,
         model: Model,
-        context: Context,
+        ahead: Lookahead,
         sampler: Sampler,
         tracker: ThoughtTracker,
         *,
@@ -63,7 +64,7 @@ class Generation:
         max_tokens: int | None = None,
         top_logprobs: int | None = None,
     ) -> None:
-        self._model, self._context, self._sampler = model, context, sampler
+        self._model, self._ahead, self._sampler = model, ahead, sampler
         self._tracker, self._steerings, self._constraint = tracker, steerings, constraint
         self._max_tokens = max_tokens
         self._top = top_logprobs
@@ -80,12 +81,12 @@ class Generation:
         if self._constraint and self._awaits_answer and not self._tracker.thinking:
             self._begin(self._constraint.start)
         try:
-            while self._has_room():
+            while self._room > 0:
                 token = self._next()
                 if token.id in self._model.end_tokens:
                     return
                 yield token
-                self._context.append([token.id])
+                self._ahead.append(token.id, self._room)
         except Cancelled:
             self.finish_reason = "cancelled"
             return
@@ -96,12 +97,14 @@ class Generation:
         """A grammar must not be interfered with: llama.cpp ends the process on a token that it does not allow."""
         return () if self._constrained else self._steerings
 
-    def _has_room(self) -> bool:
-        room = len(self._context.tokens) < self._context.n_ctx
-        return room and (self._max_tokens is None or self.n_tokens < self._max_tokens)
+    @property
+    def _room(self) -> int:
+        """How many tokens may still come."""
+        room = self._ahead.room
+        return room if self._max_tokens is None else min(room, self._max_tokens - self.n_tokens)
 
     def _next(self) -> Token:
-        logits = self._context.logits
+        logits = self._ahead.logits
         if self._steering:
             logits = logits.copy()
             for steering in self._steering:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,11 @@ class Model:
     def context_length(self) -> int:
         """Tokens that the model was trained to attend to."""
         return int(self.metadata[f"{ARCHITECTURE}.context_length"])  # llama.cpp tells none of a vocabulary alone
+
+    @property
+    def token_texts(self) -> Iterator[bytes]:
+        """The text of each token, as the vocabulary has it."""
+        return (self._api.llama_vocab_get_text(self.vocab, i) for i in range(self.n_vocab))
 
     @functools.cached_property
     def control_texts(self) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ class RemoteExaone4(Exaone4):
     def __init__(self, path: str | Path, servers: Sequence[str], **loading: Any) -> None:
         check_supported()
         self._path, self._servers, self._loading = Path(path), tuple(servers), loading
+        if loading.get("draft_gpu_layers") is None:
+            loading["draft_gpu_layers"] = 0  # it is small: guesses are made here, and no network is waited for
         self._turn = threading.Lock()
         self._reader: int | None = None
         self._cancelled = threading.Event()

@@ -13,7 +13,9 @@ from exaone4_gguf.runtime.generation import Token
 class Usage:
     """Tokens of a request: of the prompt, of these already in the cache, and generated ones.
 
-    ``prompt_seconds`` is the time to the first token, ``seconds`` that for the others.
+    ``prompt_seconds`` is the time to the first token, ``seconds`` that for the others. ``drafted_tokens`` were
+    evaluated on a guess, and ``accepted_tokens`` of them were right; ``speedup`` is how many times as fast the answer
+    came as without guesses, by the time that single tokens took in it. None where nothing was guessed.
     """
 
     prompt_tokens: int
@@ -22,6 +24,9 @@ class Usage:
     reasoning_tokens: int
     prompt_seconds: float
     seconds: float
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    speedup: float | None = None
 
     @property
     def tokens_per_second(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from io import StringIO, TextIOWrapper
 from typing import TextIO
@@ -20,6 +20,7 @@ from rich.text import Text
 from exaone4_gguf.runtime.events import Content, Event, Reasoning, ToolCall, ToolCallEnd
 from exaone4_gguf.runtime.loose_json import UnreadableError, read
 from exaone4_gguf.runtime.markdown_stream import MarkdownStream
+from exaone4_gguf.runtime.reply import Usage
 from exaone4_gguf.runtime.toolbox import as_call
 from exaone4_gguf.runtime.turn import OUT_OF_ROUNDS, Turn
 
@@ -186,10 +187,20 @@ def status_line(turn: Turn, n_ctx: int) -> str:
         f"first after {first.prompt_seconds:.2f} s",
         f"context {used:,} of {n_ctx:,} ({used / n_ctx:.0%})",
         f"{last.cached_tokens:,} cached",
+        *_drafted(turn.usages),
     ]
     if turn.finish_reason in _ENDINGS:
         parts.insert(0, _ENDINGS[turn.finish_reason])
     return f"[{' · '.join(parts)}]"
+
+
+def _drafted(usages: Sequence[Usage]) -> list[str]:
+    """How many guesses were right, and what they brought, if there were any."""
+    drafted = sum(usage.drafted_tokens for usage in usages)
+    accepted = sum(usage.accepted_tokens for usage in usages)
+    seconds = sum(usage.seconds for usage in usages)
+    without = sum(usage.seconds * (usage.speedup or 1.0) for usage in usages)
+    return [f"{accepted:,} of {drafted:,} guesses right, {without / seconds:.1f} times as fast"] if drafted else []
 
 
 _ENDINGS = {"length": "cut off", "cancelled": "stopped", OUT_OF_ROUNDS: "too many rounds of tool calls"}

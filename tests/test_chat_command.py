@@ -15,6 +15,9 @@ import pytest
 
 from exaone4_gguf import cli
 from exaone4_gguf.chat_command import chat
+from exaone4_gguf.demo.conversations import CONVERSATIONS
+from exaone4_gguf.runtime.drafting import lookahead
+from tests.runtime.drafting.guessing import Eager
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -82,6 +85,14 @@ def test_without_yes_nobody_allows_them(run: Run, tmp_path: Path) -> None:
     assert err.count("not run: there is no terminal to ask") == 2
 
 
+def test_guesses_change_no_text(run: Run, demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the model guessing for itself, and as much as may be, the status line tells how many were right."""
+    monkeypatch.setattr(lookahead, "Pace", Eager)
+    code, out, err = run("-p", "Hello!", "--temp", "0", "-c", 512, "--draft", demo_gguf, "--lookup")
+    assert (code, out.strip()) == (0, CONVERSATIONS["greeting-en"].messages[1]["content"])
+    assert re.search(r"cached · (\d+) of \d+ guesses right", err)
+
+
 def test_json_on_demand(run: Run, tmp_path: Path) -> None:
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}
     file = tmp_path / "schema.json"
@@ -98,6 +109,7 @@ def test_options_have_llama_cpps_names(run: Run, told: dict[str, Any]) -> None:
         *("--presence-penalty", "1", "--frequency-penalty", "2", "--repeat-penalty", "1.1", "--preset", "korean"),
         *("--reasoning-budget", "20", "--reasoning-minimum", "5", "-ngl", "4", "-c", "99", "-sys", "Be brief."),
         *("-y", "--max-rounds", "3", "-p", "Hi", "--tools", "a.py", "-ctk", "q8_0", "-ctv", "Q4_0", "--rpc", "pi:1"),
+        *("-md", "small.gguf", "-ngld", "0", "--draft-max", "5", "--lookup"),
     )
     assert code == 0
     assert told["options"] == {
@@ -117,7 +129,8 @@ def test_options_have_llama_cpps_names(run: Run, told: dict[str, Any]) -> None:
         "response_format": None,
     }
     loading = {"n_ctx": 99, "n_threads": 1, "n_gpu_layers": 4, "type_k": 8, "type_v": 2, "rpc": "pi:1"}
-    assert told["loading"] == loading
+    drafting = {"draft": Path("small.gguf"), "draft_gpu_layers": 0, "draft_max": 5, "lookup": True}
+    assert told["loading"] == loading | drafting
     assert (told["system"], told["prompt"], told["tools"]) == ("Be brief.", "Hi", Path("a.py"))
     assert (told["ask_before_calls"], told["max_rounds"]) == (False, 3)
 
@@ -161,6 +174,9 @@ def test_another_template(run: Run, tmp_path: Path) -> None:
         (("-p", "a", "--chat-template-file", "none"), "none: No such file"),
         (("-p", "a", "--chat-template-file", "/dev/null"), "/dev/null: an empty chat template"),
         (("-p", "a", "--max-rounds", "0"), "0 is not in the range"),
+        (("-p", "a", "--draft", "none.gguf"), "none.gguf: no such file"),
+        (("-p", "a", "--draft", "broken.py"), "broken.py: not a GGUF file"),
+        (("-p", "a", "--draft-max", "49"), "49 is not in the range"),
         (("-p", "word " * 300, "-c", "256"), "more than the context of 256 takes"),
     ],
 )

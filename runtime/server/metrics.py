@@ -20,6 +20,8 @@ COUNTERS = {
     "prompt_seconds_total": "Time spent on evaluating prompts.",
     "completion_tokens_total": "Tokens generated.",
     "reasoning_tokens_total": "Tokens generated as thoughts.",
+    "drafted_tokens_total": "Tokens evaluated on a guess (--draft, --lookup).",
+    "accepted_tokens_total": "Guesses that were right.",
     "completion_seconds_total": "Time spent on generating.",
 }
 GAUGES = {
@@ -59,6 +61,8 @@ class Metrics:
         self.add("completion_tokens_total", usage.completion_tokens)
         self.add("reasoning_tokens_total", usage.reasoning_tokens)
         self.add("completion_seconds_total", usage.seconds)
+        self.add("drafted_tokens_total", usage.drafted_tokens)
+        self.add("accepted_tokens_total", usage.accepted_tokens)
         if usage.prompt_seconds > 0:
             evaluated = usage.prompt_tokens - usage.cached_tokens
             self.set("prompt_tokens_per_second", evaluated / usage.prompt_seconds)

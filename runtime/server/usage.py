@@ -32,14 +32,19 @@ def _usage(prompt: int, cached: int, choices: Sequence[Usage]) -> dict[str, Any]
 
 
 def timings(choices: Sequence[Usage]) -> dict[str, Any]:
-    """Tokens and milliseconds: ``prompt_n`` were evaluated, ``cache_n`` were in the cache."""
+    """Tokens and milliseconds: ``prompt_n`` were evaluated, ``cache_n`` were in the cache.
+
+    ``draft_n`` and ``draft_n_accepted`` are there where tokens were guessed, as llama-server has it.
+    """
     cached = sum(u.cached_tokens for u in choices)
     evaluated = sum(u.prompt_tokens for u in choices) - cached
     generated = sum(u.completion_tokens for u in choices)
+    drafted, accepted = sum(u.drafted_tokens for u in choices), sum(u.accepted_tokens for u in choices)
     return {
         "cache_n": cached,
         **_rate("prompt", evaluated, sum(u.prompt_seconds for u in choices)),
         **_rate("predicted", generated, sum(u.seconds for u in choices)),
+        **({"draft_n": drafted, "draft_n_accepted": accepted} if drafted else {}),
     }
 
 

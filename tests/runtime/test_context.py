@@ -84,7 +84,7 @@ def test_a_prompt_can_be_cancelled_and_the_context_stays_usable(model: Model) ->
     def stop(done: int) -> None:
         if done >= 48:
             threading.Thread(target=context.cancel).start()
-            while not context._cancelled.is_set():
+            while not context.cancelled.is_set():
                 pass
 
     with pytest.raises(Cancelled):

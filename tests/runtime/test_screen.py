@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -113,6 +114,14 @@ def test_the_status_line() -> None:
     for reason, words in (("length", "cut off"), ("cancelled", "stopped"), (OUT_OF_ROUNDS, "too many rounds")):
         turn.finish_reason = reason
         assert words in status_line(turn, 1000)
+
+
+def test_the_status_line_tells_of_guesses() -> None:
+    """Two answers of two seconds, one twice as fast as without guesses, one without any."""
+    guessed = replace(USAGE, drafted_tokens=1200, accepted_tokens=1020, speedup=2.0)
+    assert status_line(Turn(usages=[guessed, USAGE]), 1000).endswith(
+        " · 90 cached · 1,020 of 1,200 guesses right, 1.5 times as fast]"
+    )
 
 
 def test_notes_wrap_on_terminals_alone() -> None:

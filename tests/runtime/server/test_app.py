@@ -11,12 +11,14 @@ import pytest
 from exaone4_gguf.demo.conversations import ROLL_DICE
 from exaone4_gguf.errors import GGUFError, RuntimeFailure
 from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.runtime.drafting import lookahead
 from exaone4_gguf.runtime.server import serve
 from exaone4_gguf.runtime.server.engine import State
 from exaone4_gguf.runtime.server.metrics import COUNTERS, GAUGES
 from exaone4_gguf.runtime.server.serve import Server
 from exaone4_gguf.runtime.server.settings import Settings
-from tests.runtime.server.running import LOADING, chat, connection, post, request, wait_until
+from tests.runtime.drafting.guessing import Eager
+from tests.runtime.server.running import LOADING, chat, connection, post, request, running, wait_until
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 
@@ -55,6 +57,17 @@ def test_metrics(server: Server) -> None:
     assert after[asked] == before.get(asked, 0) + 1
     assert {name.partition("{")[0] for name in after} == {f"exaone4_{name}" for name in (*COUNTERS, *GAUGES)}
     assert after["exaone4_requests_running"] == after["exaone4_requests_waiting"] == 0
+
+
+def test_guesses_are_told(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As llama-server tells them, and in the metrics."""
+    monkeypatch.setattr(lookahead, "Pace", Eager)
+    with running(demo_gguf, loading={"draft": demo_gguf}) as guessing:
+        timings = chat(guessing).json["timings"]
+        assert timings["draft_n"] >= timings["draft_n_accepted"] > 10
+        metrics = request(guessing, "GET", "/metrics").body.decode()
+        assert f"exaone4_drafted_tokens_total {timings['draft_n']}" in metrics
+        assert f"exaone4_accepted_tokens_total {timings['draft_n_accepted']}" in metrics
 
 
 def test_the_description(server: Server) -> None:

@@ -58,6 +58,7 @@ def test_a_conversation_keeps_its_cache(ask: Any) -> None:
     assert timings["cache_n"] + timings["prompt_n"] == second.usage.prompt_tokens
     assert timings["predicted_n"] == second.usage.completion_tokens
     assert timings["predicted_per_second"] > 0
+    assert "draft_n" not in timings
 
 
 def test_a_stream(ask: Any) -> None:
