@@ -96,8 +96,8 @@ class Pace:
         best = max(rates, key=lambda k: rates[k], default=0)
         if not best or rates[best] < _WORTH / known[1]:
             return 0
-        # At most one step beyond what was measured, so that no evaluation takes surprisingly long.
-        return min(best, next((k for k in SIZES if k >= max(known)), best))
+        # About twice what was measured at the most, so that no evaluation takes surprisingly long.
+        return min(best, fitting(2 * max(known) + 1))
 
 
 def fitting(n_guesses: int) -> int:
