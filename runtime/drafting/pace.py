@@ -111,10 +111,16 @@ def expected_tokens(p: float, k: int) -> float:
 
 
 def _estimate(known: dict[int, float], n_tokens: int) -> float:
-    """Seconds for an evaluation: as measured, else on the line through the nearest two; at least the next smaller."""
+    """Seconds for an evaluation: as measured, or between the two next to it.
+
+    Beyond all that was measured a token more is taken to cost half of what it has cost so far: llama.cpp's kernels are
+    the better the more tokens there are, and what is tried is measured then.
+    """
     if n_tokens in known:
         return known[n_tokens]
     below = max(n for n in known if n < n_tokens)
-    other = min((n for n in known if n > n_tokens), default=max((n for n in known if n < below), default=below))
-    slope = (known[other] - known[below]) / (other - below) if other != below else 0.0
+    if above := [n for n in known if n > n_tokens]:
+        slope = (known[min(above)] - known[below]) / (min(above) - below)
+    else:
+        slope = (known[below] - known[1]) / (2 * (below - 1)) if below > 1 else 0.0
     return known[below] + max(0.0, slope) * (n_tokens - below)
