@@ -3,6 +3,9 @@
 llama.cpp computes logits of the vocabulary for each token whose hidden state is asked for, which costs a fifth of the
 1.2B's time and is not looked at; the evaluation is stopped at the norm. Where a llama.cpp names it otherwise, it goes
 on to the end, and the hidden states are the same.
+
+Flash attention rounds to 16 bits, whatever the cache's type (build_attn_mha, llama-graph.cpp). That is finer than the
+weights of all files but those in F32, which are evaluated without it, and with a cache in F32.
 """
 
 from __future__ import annotations
@@ -30,6 +33,9 @@ _LAST = (b"result_norm", b"result_embd_pooled")
 _STEP = 60
 """Tokens evaluated at once; from 64 on (GGML_FA_TILE_Q, ggml-cpu) attention is computed tile by tile."""
 
+_MOST_EXACT = 4096
+"""Tokens of a sequence up to which an F32 file goes without flash attention: its room grows with them."""
+
 _MOST_SEQUENCES = 48  # in one evaluation; llama.cpp keeps room for an output of each
 
 
@@ -48,7 +54,8 @@ class HiddenStates:
     The cache grows to the longest sequence that has come, up to ``n_ctx``.
 
     Sequences that fit ``n_batch`` are evaluated in steps of fewer than 64 tokens: ggml's attention then goes through
-    each token's own sequence and nothing else, so that the results are those of the sequence alone, to the bit.
+    each token's own sequence and nothing else, so that the results are those of the sequence alone, to the bit;
+    of a file in F32, but for the order in which numbers are added.
 
     Args:
         n_ctx: the most tokens in a sequence.
@@ -65,6 +72,7 @@ class HiddenStates:
         self._n_batch = checked("n_batch", n_batch, 1, MOST_CONTEXT)
         self._n_threads = checked("n_threads", n_threads, 1, MOST_THREADS)
         self._flash_attn = flash_attn
+        self._exact = model.metadata.get("general.file_type") == _ALL_F32
         self._model = model
         self._short: _Context | None = None
         self._long: _Context | None = None
@@ -110,7 +118,8 @@ class HiddenStates:
         return self._long
 
     def _new(self, n_ctx: int, step: int) -> _Context:
-        return _Context(self._model, n_ctx, step, self._n_threads, self._flash_attn)
+        exact = self._exact and n_ctx <= _MOST_EXACT
+        return _Context(self._model, n_ctx, step, self._n_threads, self._flash_attn and not exact, exact)
 
 
 def _groups(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
@@ -138,6 +147,7 @@ def _steps(tokens: list[_Token], most: int, pad: bool) -> Iterator[list[_Token]]
         yield step + [_Token(_NOBODY, _MOST_SEQUENCES, j, step[0].id) for j in range(missing)]
 
 
+_ALL_F32 = "0"  # LLAMA_FTYPE_ALL_F32
 _FOUR = 4
 _NOBODY = -1
 """The index of a sequence that is only there for others' company."""
@@ -156,7 +166,7 @@ class _Token:
 class _Context:
     """llama.cpp's, with its cache for ``n_ctx`` tokens of all sequences together."""
 
-    def __init__(self, model: Model, n_ctx: int, n_batch: int, n_threads: int, flash_attn: bool) -> None:
+    def __init__(self, model: Model, n_ctx: int, n_batch: int, n_threads: int, flash_attn: bool, exact: bool) -> None:
         self._api = api = load_api()
         self.n_ctx, self.n_batch = n_ctx, n_batch
         self._width = model.n_embd
@@ -168,6 +178,8 @@ class _Context:
         params.embeddings, params.pooling_type = True, api.LLAMA_POOLING_TYPE_NONE
         params.attention_type = api.LLAMA_ATTENTION_TYPE_CAUSAL
         params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO if flash_attn else api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        if exact:
+            params.type_k = params.type_v = api.GGML_TYPE_F32
         params.swa_full = True
         params.cb_eval = self._stop
         self._pointer = api.llama_init_from_model(model.pointer, params)

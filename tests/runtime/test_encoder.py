@@ -35,6 +35,8 @@ from tests.classes import (
 
 Folder = dict[tuple[str, str], Path]
 COSINES = {"F32": 0.9999, "Q8_0": 0.99}
+EXACT = 1e-4
+"""How far probabilities of an F32 file may be from transformers'; attention in 16 bits is farther, and turns labels."""
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +116,7 @@ def test_hidden_states_and_embeddings_are_transformers(shape: str, type: str, fi
             assert cosine(vectors, np.stack(pooled)) >= COSINES[type]
             assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
             plain = encoder.embed(TEXTS[:2], pooling=pooling, normalize=False)
-            assert plain == pytest.approx(np.stack(pooled[:2]), abs=0.05 if type == "F32" else 2)
+            assert plain == pytest.approx(np.stack(pooled[:2]), abs=EXACT if type == "F32" else 2)
 
 
 @pytest.mark.parametrize(("shape", "type"), [("full", "F32"), ("full", "Q8_0"), ("hybrid", "F32")])
@@ -123,8 +125,8 @@ def test_labels_and_their_probabilities_are_transformers(shape: str, type: str, 
     with Encoder(files[SEQUENCE, shape, type], n_ctx=2048, n_threads=1) as encoder:
         for found, scores in zip(encoder.classify(TEXTS), expected, strict=True):
             assert [label for label, _ in found.scores] == list(LABELS)
-            assert [score for _, score in found.scores] == pytest.approx(scores, abs=5e-3 if type == "F32" else 0.1)
-            if sure(scores, 0.02 if type == "F32" else 0.2):
+            assert [score for _, score in found.scores] == pytest.approx(scores, abs=EXACT if type == "F32" else 0.1)
+            if sure(scores, EXACT if type == "F32" else 0.2):
                 assert found.label == LABELS[scores.argmax()]
             assert found.score == max(score for _, score in found.scores)
 
@@ -132,7 +134,7 @@ def test_labels_and_their_probabilities_are_transformers(shape: str, type: str, 
 def test_a_pair_is_one_text_after_the_other(classifier: Encoder, references) -> None:  # type: ignore[no-untyped-def]
     pair = ("어느 도시?", TEXTS[1])
     found, scores = classifier.classify([pair])[0], references[SEQUENCE, "full"].scores(*pair)
-    assert [score for _, score in found.scores] == pytest.approx(scores, abs=5e-3)
+    assert [score for _, score in found.scores] == pytest.approx(scores, abs=EXACT)
 
 
 def test_tags_and_spans_are_transformers(shape: str, files, references) -> None:  # type: ignore[no-untyped-def]
@@ -140,23 +142,17 @@ def test_tags_and_spans_are_transformers(shape: str, files, references) -> None:
     grouped = pipeline(
         "token-classification", model=reference.model, tokenizer=reference.tokenizer, aggregation_strategy="simple"
     )
-    compared = 0
     with Encoder(files[TOKEN, shape, "F32"], n_ctx=2048, n_threads=1) as encoder:
         for text, found in zip(TEXTS, encoder.tag_all(TEXTS), strict=True):
             scores = reference.scores(text)
-            assert [t.score for t in found.tokens] == pytest.approx(scores.max(-1), abs=0.02)
-            same = [t.label for t in found.tokens] == [LABELS[i] for i in scores.argmax(-1)]
-            assert same or not sure(scores, 0.02).all()  # random weights have near ties
+            assert [t.score for t in found.tokens] == pytest.approx(scores.max(-1), abs=EXACT)
+            assert [t.label for t in found.tokens] == [LABELS[i] for i in scores.argmax(-1)]
             places = reference.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
             assert [(t.start, t.end) for t in found.tokens] == [tuple(place) for place in places]
             expected = [(e["entity_group"], *trimmed(text, int(e["start"]), int(e["end"]))) for e in grouped(text)]
             assert all(s.text == text[s.start : s.end] for s in found.spans)
-            if not same:
-                continue
-            compared += 1
             assert [(s.label, s.start, s.end) for s in found.spans] == expected
-            assert [s.score for s in found.spans] == pytest.approx([e["score"] for e in grouped(text)], abs=0.01)
-    assert compared >= len(TEXTS) - 2
+            assert [s.score for s in found.spans] == pytest.approx([e["score"] for e in grouped(text)], abs=EXACT)
 
 
 def test_confident_tags_are_the_same_in_q8_0(files, references) -> None:  # type: ignore[no-untyped-def]
@@ -176,12 +172,12 @@ def test_answers_are_transformers(shape: str, files, references) -> None:  # typ
             places = reference.tokenizer(context, return_offsets_mapping=True)["offset_mapping"]
             found = encoder.answer("Where is it?", context)
             assert (found.start, found.end) == trimmed(context, places[first][0], places[last][1])
-            assert found.score == pytest.approx(score, rel=0.02)
+            assert found.score == pytest.approx(score, abs=EXACT)
             assert found.text == context[found.start : found.end]
 
 
 def test_a_batch_of_64_is_each_alone(type: str, files) -> None:  # type: ignore[no-untyped-def]
-    """To the bit, whatever is rounded on the way: there is no wider tolerance that noise could fill."""
+    """To the bit, but in F32 for the order of additions: there is no wider tolerance that noise could fill."""
     texts = [*[f"{text} {i}" for i in range(10) for text in TEXTS][:63], "a"]
     with Encoder(files[BASE, "full", type], n_ctx=2048, n_threads=1) as encoder:
         together = encoder.embed(texts, pooling="last")
@@ -229,7 +225,7 @@ def test_longer_than_a_batch_is_evaluated_in_steps(embedder: Encoder, references
     assert embedder.count_tokens([text]) > 512
     vector = embedder.embed(["short", text, "short"], normalize=False)
     assert cosine(vector[1], references[BASE, "full"].states(text).mean(0)) > 0.9999
-    assert vector[0] == pytest.approx(vector[2], abs=0)
+    assert vector[0] == pytest.approx(vector[2], abs=1e-6)
 
 
 @pytest.mark.parametrize("n_batch", [1, 2, 7])
