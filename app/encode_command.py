@@ -44,7 +44,7 @@ _OPTIONS = (
 def _reading(command: Callable[..., Any]) -> Callable[..., Any]:
     """The arguments and options that both commands share."""
     command = functools.reduce(lambda f, option: option(f), reversed(_OPTIONS), command)
-    command = click.argument("source", metavar="[IN]", type=click.File(encoding="utf-8"), default="-")(command)
+    command = click.argument("source", metavar="[IN]", type=click.File("rb"), default="-")(command)
     return click.argument("file", metavar="FILE.gguf", type=click.Path())(command)
 
 
@@ -54,31 +54,31 @@ def _reading(command: Callable[..., Any]) -> Callable[..., Any]:
     "--pooling", type=click.Choice(["mean", "last"]), default="mean", show_default=True, help="Of hidden states."
 )
 @click.option("--normalize/--no-normalize", default=True, help="To a length of 1, which is the default.")
-def embed(file: str, source: IO[str], as_json: bool | None, pooling: str, normalize: bool, **options: Any) -> None:
+def embed(file: str, source: IO[bytes], as_json: bool | None, pooling: str, normalize: bool, **options: Any) -> None:
     """A vector for each line of IN, or of stdin, as JSON lines.
 
     A line is a text, or JSON: a text, or an object with "text", whose other keys are kept.
     """
-    from exaone4_gguf.runtime.text_lines import embed_lines, read_lines
+    from exaone4_gguf.runtime.text_lines import decoded, embed_lines, read_lines
 
     with _encoder(file, options) as encoder:
-        lines = read_lines(source, as_json=_is_json(source, as_json))
+        lines = read_lines(decoded(source), as_json=_is_json(source, as_json))
         _print(embed_lines(encoder, lines, pooling=pooling, normalize=normalize, **options))
 
 
 @click.command()
 @_reading
 @click.option("--head", type=click.Path(), metavar="FILE", help="The head's file; by default FILE.head.gguf.")
-def classify(file: str, source: IO[str], as_json: bool | None, **options: Any) -> None:
+def classify(file: str, source: IO[bytes], as_json: bool | None, **options: Any) -> None:
     """What the model's head makes of each line of IN, or of stdin, as JSON lines: a label, entities, or an answer.
 
     A line is a text, or JSON: a text, or an object with "text", and "text_pair" for a pair, or "question" and
     "context". Other keys are kept.
     """
-    from exaone4_gguf.runtime.text_lines import classify_lines, read_lines
+    from exaone4_gguf.runtime.text_lines import classify_lines, decoded, read_lines
 
     with _encoder(file, options) as encoder:
-        lines = read_lines(source, as_json=_is_json(source, as_json))
+        lines = read_lines(decoded(source), as_json=_is_json(source, as_json))
         _print(classify_lines(encoder, lines, **options))
 
 
@@ -89,7 +89,7 @@ def _encoder(file: str, options: dict[str, Any]) -> Encoder:
     return Encoder(file, **{name: options.pop(name) for name in _LOADING if name in options})
 
 
-def _is_json(source: IO[str], as_json: bool | None) -> bool:
+def _is_json(source: IO[bytes], as_json: bool | None) -> bool:
     return str(source.name).endswith((".jsonl", ".ndjson")) if as_json is None else as_json
 
 

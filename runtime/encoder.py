@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
@@ -162,12 +164,20 @@ class Encoder:
         """How many tokens the texts have together."""
         return sum(len(encode(self.model, text, control=control).ids) for text in checked_texts(texts, pairs=True))
 
-    def check(self, texts: Iterable[Text], **options: Unpack[EncodeOptions]) -> int:
-        """How many tokens the texts have together; raises what evaluating them would, and does not wait for a turn."""
+    def check(self, texts: Iterable[Text], task: str | None = None, **options: Unpack[EncodeOptions]) -> int:
+        """How many tokens the texts have together; raises what evaluating them would, and does not wait for a turn.
+
+        Args:
+            task: a head's, see ``head.TASKS``; None for embeddings.
+        """
         if not self._free.alive:
             raise RuntimeFailure("the model is closed")
-        encoded = self._encoded(checked_texts(texts, pairs=True), options)
-        self._windows(encoded, options)
+        listed = _checked_pairs(texts) if task == QUESTION else checked_texts(texts, pairs=task == SEQUENCE)
+        encoded = self._encoded(listed, options)
+        if task == QUESTION:
+            deque(self._all_questions(encoded, options), maxlen=0)
+        else:
+            self._windows(encoded, options)
         return sum(len(text.ids) for text in encoded)
 
     @_one_at_a_time
@@ -276,7 +286,7 @@ class Encoder:
             raise RequestError(f"max_answer_tokens is {max_answer_tokens!r}; it must be at least 1")
         listed = _checked_pairs(pairs)
         encoded = self._encoded(listed, options)
-        found = [windowed for i, e in enumerate(encoded) for windowed in self._questions(i, e, options)]
+        found = list(self._all_questions(encoded, options))
         logits = [np.zeros((len(window.ids), 2), np.float32) for window in found]
         number = {id(window): i for i, window in enumerate(found)}
         for window, first, states in self._states(found, options):
@@ -292,6 +302,9 @@ class Encoder:
         places = offsets(self.model, context, encoded.ids[encoded.second :])
         start, end = trimmed(context, places[first][0], places[last][1])
         return Answer(context[start:end], start, end, score)
+
+    def _all_questions(self, encoded: Sequence[Encoded], options: EncodeOptions) -> Iterator[Window]:
+        return chain.from_iterable(self._questions(i, pair, options) for i, pair in enumerate(encoded))
 
     def _questions(self, i: int, encoded: Encoded, options: EncodeOptions) -> Iterator[Window]:
         """A pair's windows: the question, and some of the context, from its token ``first`` on."""

@@ -12,6 +12,7 @@ from exaone4_gguf.errors import RequestError
 from exaone4_gguf.runtime.encoder import EncodeOptions, Encoder
 from exaone4_gguf.runtime.head import QUESTION, SEQUENCE, TOKEN
 from exaone4_gguf.runtime.plain_text import Text
+from exaone4_gguf.runtime.text import without_lone_surrogates
 
 AT_ONCE = 64
 """Lines that are read before their results are given out."""
@@ -29,6 +30,19 @@ class Line:
     number: int
     text: Text
     others: Result = field(default_factory=dict)
+
+
+def decoded(lines: Iterable[bytes]) -> Iterator[str]:
+    """Lines of UTF-8, with or without a byte order mark before the first.
+
+    Raises:
+        RequestError: a line is not UTF-8.
+    """
+    for number, line in enumerate(lines, 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as e:
+            raise RequestError(f"line {number}: not UTF-8: byte {e.start + 1} is {line[e.start]:#04x}") from None
 
 
 def read_lines(lines: Iterable[str], *, as_json: bool) -> Iterator[Line]:
@@ -51,14 +65,14 @@ def embed_lines(
     """A vector for each line.
 
     Raises:
-        RequestError: a text is empty or too long; which lines it is among.
+        RequestError: a text is empty or too long; which line it is.
     """
 
     def embed(texts: list[Any]) -> list[Result]:
         vectors = encoder.embed(texts, pooling=pooling, normalize=normalize, **options)
         return [{"embedding": [float(f"{x:.7g}") for x in vector]} for vector in vectors]
 
-    return _results(lines, embed)
+    return _results(lines, embed, lambda text: encoder.check([text], **options))
 
 
 def classify_lines(encoder: Encoder, lines: Iterable[Line], **options: Unpack[EncodeOptions]) -> Iterator[Result]:
@@ -75,7 +89,8 @@ def classify_lines(encoder: Encoder, lines: Iterable[Line], **options: Unpack[En
 
     if encoder.head is None:
         classify([])  # it says what is missing, before a line is read
-    return _results(lines, classify)
+    task = encoder.head.task if encoder.head else None
+    return _results(lines, classify, lambda text: encoder.check([text], task, **options))
 
 
 def method_of(encoder: Encoder) -> Callable[..., list[Any]]:
@@ -88,21 +103,39 @@ def method_of(encoder: Encoder) -> Callable[..., list[Any]]:
     return methods[encoder.head.task if encoder.head else SEQUENCE]
 
 
-def _results(lines: Iterable[Line], judge: Callable[[list[Any]], list[Result]]) -> Iterator[Result]:
+def _results(
+    lines: Iterable[Line], judge: Callable[[list[Any]], list[Result]], check: Callable[[Any], object]
+) -> Iterator[Result]:
     coming = iter(lines)
     while some := list(islice(coming, AT_ONCE)):
         try:
             results = judge([line.text for line in some])
         except RequestError as e:
-            where = f"line {some[0].number}" if len(some) == 1 else f"lines {some[0].number} to {some[-1].number}"
-            raise RequestError(f"{where}: {e}") from None
+            raise _at_fault(some, check) or e from None
         for line, result in zip(some, results, strict=True):
-            yield {"line": line.number, **line.others, **result}
+            yield {"line": line.number, **_kept(line.others, result), **result}
+
+
+def _at_fault(lines: Iterable[Line], check: Callable[[Any], object]) -> RequestError | None:
+    """The first line that is refused by itself."""
+    for line in lines:
+        try:
+            check(line.text)
+        except RequestError as e:
+            return RequestError(f"line {line.number}: {e}")
+    return None
+
+
+def _kept(others: Result, result: Result) -> Result:
+    """A line's other keys; those that the result has too, a label that is to be found say, are under ``given``."""
+    given = {key: other for key, other in others.items() if key in ("line", "given", *result)}
+    kept = {key: other for key, other in others.items() if key not in given}
+    return kept | ({"given": given} if given else {})
 
 
 def _json_line(number: int, line: str) -> Line:
     try:
-        value = json.loads(line)
+        value = json.loads(without_lone_surrogates(line))
     except (ValueError, RecursionError) as e:
         raise RequestError(f"line {number}: not JSON: {e}") from None
     if isinstance(value, str):
@@ -112,6 +145,8 @@ def _json_line(number: int, line: str) -> Line:
     for keys in _PAIRS:
         if all(isinstance(value.get(key), str) for key in keys):
             return Line(number, (value[keys[0]], value[keys[1]]), _others(value, keys))
+    if not isinstance(pair := value.get("text_pair", ""), str | None):
+        raise RequestError(f"line {number}: text_pair is {str(pair)[:40]!r}; it must be text")
     if not isinstance(value.get("text"), str):
         raise RequestError(f"line {number}: it has no text: the keys are text, and text_pair, or question and context")
     return Line(number, value["text"], _others(value, ("text",)))
