@@ -250,6 +250,11 @@ class Exaone4:
         return replies[answers.index(votes.most_common(1)[0][0])], votes
 
     @property
+    def n_ctx(self) -> int:
+        """The most tokens of a conversation, or, where the model cannot chat, of a text."""
+        return self.encoder.n_ctx if self.silent else self.context.n_ctx
+
+    @property
     def encoder(self) -> Encoder:
         """What makes vectors and labels of texts."""
         return self._texts

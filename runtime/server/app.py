@@ -139,7 +139,7 @@ def _described_model(service: Service) -> dict[str, Any]:
     model = service.engine.model
     about = {
         "name": model.model.metadata.get("general.name"),
-        "n_ctx": model.context.n_ctx,
+        "n_ctx": model.n_ctx,
         "n_ctx_train": model.model.context_length,
         "n_vocab": model.model.n_vocab,
         "reasoning": service.settings.reasoning,

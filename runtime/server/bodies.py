@@ -7,13 +7,13 @@ looks into messages, tools and schemas.
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, Field
 
 from exaone4_gguf.runtime.server.problems import Problem
+from exaone4_gguf.runtime.text import without_lone_surrogates
 
 MAX_DEPTH = 128
 """How deep JSON may be nested; the runtime allows schemas and messages half of it."""
@@ -132,7 +132,12 @@ class _Judging(Body):
 class EmbeddingBody(_Judging):
     """POST /v1/embeddings."""
 
-    input: str | Annotated[list[str], Len(1, 2048)] = Field(examples=["Hello!"], description="Texts; no token ids.")
+    input: (
+        str
+        | Annotated[list[str], Len(1, 2048)]
+        | Annotated[list[int], Len(1)]
+        | Annotated[list[Annotated[list[int], Len(1)]], Len(1, 2048)]
+    ) = Field(examples=["Hello!"], description="Texts; token ids are refused.")
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = Field(None, description="Not supported: refused unless it is the model's.")
     pooling: str | None = Field(None, description="mean (the default) or last.")
@@ -166,7 +171,8 @@ def parsed(raw: bytes, form: type[Any_]) -> Any_:
         pydantic.ValidationError: a field has another type.
     """
     try:
-        value = json.loads(_text(raw), parse_constant=_not_json)
+        text = without_lone_surrogates(raw.decode("utf-8-sig"))
+        value = json.loads(text, parse_constant=_not_json)
     except RecursionError:
         value = None
         _refuse_depth()
@@ -175,22 +181,6 @@ def parsed(raw: bytes, form: type[Any_]) -> Any_:
     if _is_deeper(value, MAX_DEPTH):
         _refuse_depth()
     return form.model_validate(value)
-
-
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-
-
-def _text(raw: bytes) -> str:
-    """The JSON text. Escaped surrogates that belong to no pair, which UTF-8 cannot hold, become U+FFFD.
-
-    Raises:
-        ValueError: it is not UTF-8.
-    """
-    text = raw.decode("utf-8-sig")
-    if not _SURROGATE.search(raw):
-        return text
-    again = json.dumps(json.loads(text), ensure_ascii=False)
-    return again.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _refuse_depth() -> NoReturn:

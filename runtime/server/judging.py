@@ -8,8 +8,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from exaone4_gguf.errors import GGUFError
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.encoder import EncodeOptions
+from exaone4_gguf.runtime.head import SEQUENCE, Head, check_head
 from exaone4_gguf.runtime.plain_text import Text
 from exaone4_gguf.runtime.reply import Usage
 from exaone4_gguf.runtime.server.asking import Asked
@@ -41,6 +43,9 @@ def embeddings(model: Exaone4, body: EmbeddingBody) -> Asked:
     if body.dimensions is not None and body.dimensions != model.model.n_embd:
         message = f"dimensions is {body.dimensions}; the model's vectors have {model.model.n_embd}"
         raise Problem(400, message, code="unsupported_parameter", param="dimensions")
+    texts = [body.input] if isinstance(body.input, str) else body.input
+    if not all(isinstance(text, str) for text in texts):
+        raise Problem(400, "input holds token ids; send texts", code="unsupported_parameter", param="input")
     told = _as_text if body.encoding_format == "base64" else _as_numbers
     options = _options(body)
 
@@ -49,7 +54,7 @@ def embeddings(model: Exaone4, body: EmbeddingBody) -> Asked:
         vectors = model.embed(texts, pooling=body.pooling or "mean", normalize=normalize, **options)
         return [{"object": "embedding", "embedding": told(vector)} for vector in vectors]
 
-    return _asked(model, [body.input] if isinstance(body.input, str) else body.input, options, embed)
+    return _asked(model, cast(list[Text], texts), options, embed)
 
 
 def classify(model: Exaone4, body: ClassifyBody) -> Asked:
@@ -59,15 +64,23 @@ def classify(model: Exaone4, body: ClassifyBody) -> Asked:
         Exaone4Error: a text is empty, too long, or no pair where the head needs one.
         Problem: the model has no head.
     """
-    if model.encoder.head is None:
-        raise Problem(400, "the model has no head: there is nothing to classify with", code="unsupported_model")
-    options, method = _options(body), method_of(model.encoder)
+    head, options, method = _head(model), _options(body), method_of(model.encoder)
 
     def judge(texts: Sequence[Any]) -> list[Json]:
         return [{"object": "classification", **found.to_json()} for found in method(texts, **options)]
 
     given = [body.input] if isinstance(body.input, str) else body.input
-    return _asked(model, [text if isinstance(text, str) else (text[0], text[1]) for text in given], options, judge)
+    texts: list[Text] = [text if isinstance(text, str) else (text[0], text[1]) for text in given]
+    return _asked(model, texts, options, judge, head.task)
+
+
+def _head(model: Exaone4) -> Head:
+    """The model's, or why there is none."""
+    head = model.encoder.head
+    try:
+        return check_head(head, model.model, head.task if head else SEQUENCE)
+    except GGUFError as e:
+        raise Problem(400, str(e), code="unsupported_model") from None
 
 
 class JudgedAnswers:
@@ -101,20 +114,25 @@ class JudgedAnswers:
 
 
 def _asked(
-    model: Exaone4, texts: Sequence[Text], options: EncodeOptions, judge: Callable[[Sequence[Any]], list[Json]]
+    model: Exaone4,
+    texts: Sequence[Text],
+    options: EncodeOptions,
+    judge: Callable[[Sequence[Any]], list[Json]],
+    task: str | None = None,
 ) -> Asked:
     """A choice for some texts each, after a look at all of them."""
-    model.encoder.check(texts, **options)
+    model.encoder.check(texts, task, **options)
     parts = [texts[i : i + AT_ONCE] for i in range(0, len(texts), AT_ONCE)]
-    return Asked([cast(Any, _judged(model, part, judge)) for part in parts])
+    control = bool(options.get("control"))
+    return Asked([cast(Any, _judged(model, part, judge, control)) for part in parts])
 
 
 def _judged(
-    model: Exaone4, texts: Sequence[Text], judge: Callable[[Sequence[Any]], list[Json]]
+    model: Exaone4, texts: Sequence[Text], judge: Callable[[Sequence[Any]], list[Json]], control: bool
 ) -> Generator[Judged, None, None]:
     began = time.perf_counter()
     results = judge(texts)
-    tokens = model.encoder.count_tokens(texts)
+    tokens = model.encoder.count_tokens(texts, control=control)
     model.usage = Usage(tokens, 0, 0, 0, time.perf_counter() - began, 0.0)
     yield Judged(results)
 

@@ -98,7 +98,7 @@ class Server:
             return
         model = self.service.engine.model
         seconds = time.monotonic() - self._began
-        log.info("%s is loaded (%.1f s), context %d", self.service.model_name, seconds, model.context.n_ctx)
+        log.info("%s is loaded (%.1f s), context %d", self.service.model_name, seconds, model.n_ctx)
 
 
 def serve(path: Path, settings: Settings, *, loading: Mapping[str, Any]) -> None:

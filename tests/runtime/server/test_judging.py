@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
 from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.runtime.head import head_path
 from exaone4_gguf.runtime.server.serve import Server
 from tests.checkpoints import LABELS
-from tests.classes import SEQUENCE, write_class
-from tests.runtime.server.running import chat, post, running
+from tests.classes import QUESTION, SEQUENCE, write_class
+from tests.runtime.server.running import chat, post, request, running
 
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     root = tmp_path_factory.mktemp("served")
     file = convert(write_class(root / "model", SEQUENCE, "full"), root / "base.gguf", "Q8_0").paths[0]
-    with running(file, loading={"n_ctx": 256}) as server:
+    with running(file, loading={"n_ctx": 512}) as server:
         yield server
 
 
@@ -59,9 +61,11 @@ def test_a_classifier_classifies_and_does_not_chat(classifier: Server) -> None:
     [
         ("/v1/embeddings", {}, "input"),
         ("/v1/embeddings", {"input": []}, "input"),
-        ("/v1/embeddings", {"input": [1, 2]}, "input"),
+        ("/v1/embeddings", {"input": [1, 2]}, "input holds token ids; send texts"),
+        ("/v1/embeddings", {"input": [[1, 2], [3]]}, "input holds token ids; send texts"),
+        ("/v1/embeddings", {"input": [[]]}, "input"),
         ("/v1/embeddings", {"input": ["a", ""]}, "text 2 is empty"),
-        ("/v1/embeddings", {"input": "word " * 600}, "can be evaluated together"),
+        ("/v1/embeddings", {"input": "word " * 1200}, "can be evaluated together"),
         ("/v1/embeddings", {"input": "a", "dimensions": 5}, "dimensions is 5; the model's vectors have 256"),
         ("/v1/embeddings", {"input": "a", "encoding_format": "int8"}, "encoding_format"),
         ("/v1/embeddings", {"input": "a", "pooling": "max"}, "pooling is 'max'"),
@@ -77,4 +81,33 @@ def test_what_is_wrong_is_openais_error(classifier: Server, path: str, body: Any
 def test_without_a_head_there_is_nothing_to_classify(server: Server) -> None:
     answer = post(server, "/v1/classify", {"input": "a"})
     assert answer.status == 400
-    assert "the model has no head" in answer.error["message"]
+    assert "it has no head" in answer.error["message"]
+
+
+def test_control_tokens_are_counted_as_they_are_read(classifier: Server) -> None:
+    marker = {"input": "[|endofturn|]"}
+    assert post(classifier, "/v1/embeddings", marker | {"control": True}).json["usage"]["prompt_tokens"] == 1
+    assert post(classifier, "/v1/embeddings", marker).json["usage"]["prompt_tokens"] > 1
+
+
+def test_a_classifiers_context_is_that_of_its_texts(classifier: Server) -> None:
+    assert request(classifier, "GET", "/v1/models").json["data"][0]["meta"]["n_ctx"] == 512
+
+
+def test_a_missing_head_is_said_to_be_missing(tmp_path: Path) -> None:
+    file = convert(write_class(tmp_path / "model", SEQUENCE, "full"), tmp_path / "base.gguf", "Q8_0").paths[0]
+    head_path(file).unlink()
+    with running(file) as server:
+        assert "base.head.gguf is not beside it" in post(server, "/v1/classify", {"input": "a"}).error["message"]
+
+
+def test_every_pair_is_looked_at_before_the_first_is_answered(tmp_path: Path) -> None:
+    """By its number in the request, not among those that are evaluated together."""
+    file = convert(write_class(tmp_path / "model", QUESTION, "full"), tmp_path / "base.gguf", "Q8_0").paths[0]
+    pairs = [["Where?", "in Seoul"]] * 40
+    with running(file) as server:
+        assert len(post(server, "/v1/classify", {"input": pairs}).json["data"]) == 40
+        answer = post(server, "/v1/classify", {"input": [*pairs, ["Where?", ""]]})
+        assert answer.error["message"] == "text 41: the context is empty"
+        answer = post(server, "/v1/classify", {"input": [*pairs, "a"]})
+        assert "text 41 is 'a'; it must be a pair" in answer.error["message"]
