@@ -115,10 +115,10 @@ def _activation(raw: Mapping[str, Any], form: HeadForm, n_labels: int) -> str:
     problem = raw.get("problem_type")
     if form.task != SEQUENCE:
         return ACTIVATIONS[SINGLE]
-    if problem is None:
-        problem = MULTI if n_labels == 1 else SINGLE
-    if problem not in ACTIVATIONS:
+    if problem is not None and problem not in ACTIVATIONS:
         raise ConfigError(f"problem_type is {problem!r}; known are {', '.join(ACTIVATIONS)}")
+    if problem in (None, SINGLE):
+        problem = MULTI if n_labels == 1 else SINGLE  # the softmax of one label would always be 1
     return ACTIVATIONS[problem]
 
 

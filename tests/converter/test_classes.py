@@ -58,6 +58,7 @@ def test_labels_are_those_of_transformers(changes: dict[str, Any]) -> None:
         ({"id2label": {"0": "score"}, "problem_type": "regression"}, "none"),
         ({"problem_type": "multi_label_classification"}, "sigmoid"),
         ({"problem_type": "single_label_classification"}, "softmax"),
+        ({"id2label": {"0": "score"}, "problem_type": "single_label_classification"}, "sigmoid"),
     ],
 )
 def test_scores_are_made_as_in_transformers_pipeline(changes: dict[str, Any], activation: str) -> None:
