@@ -113,6 +113,11 @@ def bundle(
         raise BundleError(f"unknown target '{target}'; one of: {', '.join(TARGETS)}")
     place = Path(os.path.abspath(out))
     shape, gguf = read_shape(file), read_gguf(Path(file))
+    if not shape.model_class.speaks:
+        raise BundleError(
+            f"{file}: it is an {shape.model_class.name}, which has no output for text: a bundle's server could not "
+            "answer; on the board, exaone4-gguf embed and classify run it"
+        )
     files = _texts(gguf, shape, options)
     _check_place(place, options, gguf)
     with show_progress() as progress:

@@ -161,9 +161,16 @@ def _command(shape: ModelShape, row: Row, setup: Setup, target: Board) -> str:
         file = f"{shape.path.stem if not shape.is_checkpoint else shape.name}-{row.type}.gguf"
         verb = ["convert", source, file, "--outtype", row.type]
         steps.append(verb if shape.is_checkpoint else ["quantize", source, file, row.type])
+    if not shape.model_class.speaks:  # a bundle is a server to talk with
+        steps.append(["classify" if shape.model_class.head else "embed", file, "-c", str(setup.n_ctx)])
+        return _joined(steps)
     cache = [] if setup.cache_type == "f16" else ["-ctk", setup.cache_type, "-ctv", setup.cache_type]
     if target.target:
         steps.append(["bundle", file, f"{Path(file).stem}-{target.target}", "--target", target.target, *cache])
     else:
         steps.append(["chat", file, "-c", str(setup.n_ctx), *cache])
+    return _joined(steps)
+
+
+def _joined(steps: Sequence[Sequence[str]]) -> str:
     return " && ".join(shlex.join(["exaone4-gguf", *step]) for step in steps)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone4_gguf.converter.classes import CAUSAL, CLASSES, ModelClass
 from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it, read_config
 from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
+from exaone4_gguf.converter.head import CLASS_KEY
 from exaone4_gguf.converter.model import from_gguf
 from exaone4_gguf.converter.names import ROPE_FREQS, expected_tensors, file_order
 from exaone4_gguf.errors import CheckpointError, GGUFError
@@ -41,6 +43,7 @@ class ModelShape:
     context_length: int
     sliding_window: int | None
     sliding_layers: tuple[bool, ...]
+    model_class: ModelClass = CAUSAL
 
     @property
     def n_layers(self) -> int:
@@ -101,6 +104,7 @@ def _of_config(folder: Path, c: Exaone4Config) -> ModelShape:
         context_length=c.max_position_embeddings,
         sliding_window=c.sliding_window,
         sliding_layers=c.sliding_layers,
+        model_class=c.model_class,
     )
 
 
@@ -124,6 +128,7 @@ def _of_gguf(path: Path) -> ModelShape:
         context_length=_size(gguf, "context_length"),
         sliding_window=model.sliding_window,
         sliding_layers=model.sliding_layers,
+        model_class=CLASSES.get(str(gguf.get(CLASS_KEY)), CAUSAL),
     )
 
 

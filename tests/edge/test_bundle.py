@@ -27,6 +27,7 @@ from exaone4_gguf.edge.sources import cached_sources
 from exaone4_gguf.errors import BundleError, Exaone4Error, OutputError
 from exaone4_gguf.runtime.chat import Exaone4
 from tests.checkpoints import DEMO, full_config, write_checkpoint
+from tests.classes import SEQUENCE, write_class
 from tests.edge.peers import FOLDER, free_port, serving
 from tests.edge.test_llama_server import TALKS, asked, ours
 from tests.test_cli import Run
@@ -421,3 +422,10 @@ def test_the_emulated_programs_measure_and_lend(real: Path, emulated: dict[str, 
     finally:
         server.kill()
         server.wait()
+
+
+def test_a_model_that_cannot_talk_has_no_bundle(tmp_path: Path) -> None:
+    file = convert(write_class(tmp_path / "model", SEQUENCE, "full"), tmp_path / "a.gguf", "Q8_0").paths[0]
+    with pytest.raises(BundleError, match=f"{SEQUENCE}, which has no output for text"):
+        bundle(file, tmp_path / "made", "rpi", llama_cpp=programs(tmp_path / "programs"))
+    assert not (tmp_path / "made").exists()

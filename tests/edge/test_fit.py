@@ -18,6 +18,7 @@ from exaone4_gguf.edge.machine import this_machine
 from exaone4_gguf.errors import Exaone4Error
 from exaone4_gguf.quant.recipes import FILE_TYPES
 from tests.checkpoints import full_config
+from tests.classes import BASE, SEQUENCE, write_class
 from tests.test_cli import Run, run  # noqa: F401 - a fixture
 
 REAL: dict[str, Any] = {
@@ -178,3 +179,12 @@ def test_the_command(run: Run, real: Path) -> None:  # noqa: F811
     assert (code, out, err.count("\n")) == (2, "", 1)
     code, out, _ = run("fit", real, "--device", "rpi4-4gb", "-c", "65536", "-ct", "f32")
     assert out.endswith("Nothing fits.\n")
+
+
+@pytest.mark.parametrize(("name", "command"), [(BASE, "embed"), (SEQUENCE, "classify")])
+@pytest.mark.parametrize("device", [None, "rpi5-8gb"])
+def test_what_cannot_talk_is_not_told_to(name: str, command: str, device: str | None, tmp_path: Path) -> None:
+    folder = write_class(tmp_path / "model", name, "full")
+    file = convert(folder, tmp_path / "a.gguf", "Q8_0").paths[0]
+    assert fit(file, device).command == f"exaone4-gguf {command} {file} -c 4096"
+    assert f"&& exaone4-gguf {command} model-" in str(fit(folder, device).command)
