@@ -18,6 +18,9 @@ VERSION = 3
 ALIGNMENT = 32
 ALIGNMENT_KEY = "general.alignment"
 ARCHITECTURE = "exaone4"
+HEAD_ARCHITECTURE = "exaone4-head"
+"""A classifier's head. It is not one of llama.cpp's, which therefore refuses the file by name."""
+
 SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 
 _SPLIT_NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
@@ -65,6 +68,8 @@ def read_gguf(path: Path, wanted: str = ARCHITECTURE) -> GGUFFile:
             raise GGUFError(f"{path}: it is a part of a split file, but not named as one (NAME-00001-of-00002.gguf)")
         first = _joined(path, [_read_part(part) for part in _part_paths(path, match[1], int(match[3]))])
     architecture = first.get("general.architecture")
+    if architecture != wanted and architecture == HEAD_ARCHITECTURE:
+        raise GGUFError(f"{path}: it is a classifier's head; give the base that it belongs to")
     if architecture != wanted:
         raise GGUFError(f"{path}: architecture is '{architecture}', not {wanted}")
     return first

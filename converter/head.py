@@ -12,6 +12,7 @@ from typing import Any
 
 from exaone4_gguf.converter.classes import SEQUENCE, HeadConfig
 from exaone4_gguf.converter.fingerprint import WEIGHTS_ID_KEY
+from exaone4_gguf.converter.gguf_file import HEAD_ARCHITECTURE as ARCHITECTURE
 from exaone4_gguf.converter.gguf_file import read_gguf, whole_name
 from exaone4_gguf.converter.gguf_values import Metadata, Value, string, strings, u32
 from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
@@ -19,9 +20,6 @@ from exaone4_gguf.converter.plan import Plan, PlannedFile, make_plan
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.errors import GGUFError, QuantizeError
 from exaone4_gguf.quant.types import TYPES, TensorType
-
-ARCHITECTURE = "exaone4-head"
-"""Not one of llama.cpp's, which therefore refuses the file by name."""
 
 CLASS_KEY = "exaone4_gguf.class"
 """In the base, the class of transformers that it is of; a file without this key can speak."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from exaone4_gguf.converter.config import Exaone4Config
 from exaone4_gguf.converter.fingerprint import WEIGHTS_ID_KEY
+from exaone4_gguf.converter.gguf_file import HEAD_ARCHITECTURE as ARCHITECTURE
 from exaone4_gguf.converter.gguf_file import GGUFFile
 from exaone4_gguf.converter.gguf_values import Metadata
-from exaone4_gguf.converter.head import ARCHITECTURE, CLASS_KEY, Head, head_path, read_head
+from exaone4_gguf.converter.head import CLASS_KEY, Head, head_path, read_head
 from exaone4_gguf.errors import GGUFError
 from exaone4_gguf.proof.report import Finding, Part, judged
 from exaone4_gguf.proof.tensors import check_tensors

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from exaone4_gguf.errors import GGUFError, RequestError
 from exaone4_gguf.runtime.gguf_reader import Place, Reader, open_gguf
+from exaone4_gguf.runtime.model import HEAD_ARCHITECTURE as ARCHITECTURE
 from exaone4_gguf.runtime.model import Model
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
 
-ARCHITECTURE = "exaone4-head"
 SEQUENCE, TOKEN, QUESTION = "sequence-classification", "token-classification", "question-answering"
 TASKS = {
     SEQUENCE: "classify",

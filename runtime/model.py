@@ -13,6 +13,7 @@ from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.window import any_layer_slides
 
 ARCHITECTURE = "exaone4"
+HEAD_ARCHITECTURE = "exaone4-head"
 WINDOWED_DEPTH = 64
 """llama.cpp gives exaone4 a window at this block_count, and at no other, whatever the file says."""
 
@@ -55,7 +56,7 @@ class Model:
         params.use_extra_bufts = repack
         self.pointer = self._api.llama_model_load_from_file(str(self.path).encode(), params)
         if not self.pointer:
-            raise GGUFError(f"{self.path}: llama.cpp cannot load it: {last_error()}")
+            raise GGUFError(f"{self.path}: {_why(last_error())}")
         self.uses_gpu = bool(n_gpu_layers and self._api.llama_supports_gpu_offload())
         self.vocab = self._api.llama_model_get_vocab(self.pointer)
         self.n_vocab: int = self._api.llama_vocab_n_tokens(self.vocab)
@@ -166,6 +167,13 @@ def _check_file(path: Path) -> None:
                 raise GGUFError(f"{path}: not a GGUF file")
     except OSError as e:
         raise GGUFError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from e
+
+
+def _why(error: str) -> str:
+    """Why llama.cpp did not load a file."""
+    if f"'{HEAD_ARCHITECTURE}'" in error:
+        return "it is a classifier's head; give the base that it belongs to"
+    return f"llama.cpp cannot load it: {error}"
 
 
 def _text(get: Any, *args: Any) -> str:

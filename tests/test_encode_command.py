@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.converter.head import head_path
 from tests.checkpoints import LABELS
 from tests.classes import SEQUENCE, write_class
 
@@ -44,9 +45,13 @@ def test_classify_reads_json_lines_by_the_files_name(base: Path, tmp_path: Path)
 
 def test_what_is_wrong_is_one_line_and_exit_code_2(base: Path, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("word " * 600)
+    (tmp_path / "latin.txt").write_bytes(b"a\nd\xe9\n")
     for args, text, message in (
         (("embed", base, tmp_path / "long.txt", "-c", 256), "", "line 1: text 1 has "),
         (("embed", base, "--jsonl"), "{\n", "line 1: not JSON"),
+        (("embed", base, tmp_path / "latin.txt"), "", "line 2: not UTF-8: byte 2 is 0xe9"),
+        (("embed", head_path(base)), "a\n", "base.head.gguf: it is a classifier's head; give the base"),
+        (("verify", base.parent / "model", head_path(base)), "", "it is a classifier's head; give the base"),
         (("embed", tmp_path / "none.gguf"), "a\n", "none.gguf: no such file"),
         (("classify", base, tmp_path / "none.txt"), "", "No such file"),
         (("classify", base, "--head", base), "a\n", "it is no head"),

@@ -182,5 +182,5 @@ def test_inspect_shows_the_head(classifier: Path, tmp_path: Path) -> None:
     assert file.model_class == folder.model_class == SEQUENCE
     expected = {"task": "sequence-classification", "labels": list(LABELS), "type": "F32", "bias": False}
     assert file.head == folder.head == expected
-    with pytest.raises(Exaone4Error, match="architecture is 'exaone4-head'"):
+    with pytest.raises(Exaone4Error, match="it is a classifier's head; give the base that it belongs to"):
         inspect(tmp_path / "a.head.gguf")
