@@ -11,6 +11,7 @@ from typing import Any
 
 from exaone4_gguf.converter.config import Exaone4Config, read_config
 from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
+from exaone4_gguf.converter.head import CLASS_KEY
 from exaone4_gguf.converter.hub import model_folder
 from exaone4_gguf.converter.model import Model, from_checkpoint
 from exaone4_gguf.converter.pipeline import default_threads
@@ -118,15 +119,22 @@ class _Checks:
         self._tell = tell
         self._config: Exaone4Config = read_config(folder)
         self._model: Model = from_checkpoint(folder, strict=False)
-        if self._config.model_class.speaks:
-            self._parts = [part for part in self._parts if part != head.NAME]
 
     def report(self, path: Path, gguf: GGUFFile) -> FileReport:
         """The asked parts of one file."""
         size = sum(part.stat().st_size for part in gguf.parts)
         weights = max(1, sum(t.n_weights for t in gguf.tensors.values()))
-        parts = tuple(self._part(name, gguf) for name in self._parts)
+        parts = tuple(self._part(name, gguf) for name in self._parts_of(gguf))
         return FileReport(str(path), _file_type(gguf), size, 8 * size / weights, parts)
+
+    def _parts_of(self, gguf: GGUFFile) -> list[str]:
+        """The asked parts, without the head where neither side has one, unless nothing else is asked for."""
+        if not self._is_headless(gguf):
+            return self._parts
+        return [part for part in self._parts if part != head.NAME] or self._parts
+
+    def _is_headless(self, gguf: GGUFFile) -> bool:
+        return self._config.model_class.speaks and CLASS_KEY not in gguf.metadata
 
     def _part(self, name: str, gguf: GGUFFile) -> Part:
         check: Callable[[GGUFFile], Part] = getattr(self, f"_{name}")
@@ -148,6 +156,8 @@ class _Checks:
             )
 
     def _head(self, gguf: GGUFFile) -> Part:
+        if self._is_headless(gguf):
+            return not_evaluated(head.NAME, f"{self._config.model_class.name} has none")
         return head.check_head(self._config, self._model.head, gguf)
 
     def _tokenizer(self, gguf: GGUFFile) -> Part:

@@ -75,3 +75,12 @@ def test_another_matrix_is_found(classifier: tuple[Path, Path], tmp_path: Path) 
 
 def test_a_model_that_talks_has_no_such_part(full: Path, full_gguf: Path) -> None:
     assert all(p.name != "head" for p in verify(full, full_gguf, parts=["head", "metadata"]).files[0].parts)
+    (alone,) = verify(full, full_gguf, parts=["head"]).files
+    assert part(alone) == (Verdict.NOT_EVALUATED, [])
+
+
+def test_a_file_that_cannot_talk_is_not_that_of_a_checkpoint_that_can(
+    full: Path, classifier: tuple[Path, Path]
+) -> None:
+    (report,) = verify(full, classifier[1], parts=["metadata", "head"]).files
+    assert part(report) == (Verdict.FAILED, ["exaone4_gguf.class"])
