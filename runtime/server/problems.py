@@ -16,6 +16,8 @@ from exaone4_gguf.errors import ContextOverflow, PromptError, RequestError
 _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 """The error's type by its status; other requests are invalid, and from 500 on it is the server."""
 
+_MOST_REASONS = 6
+
 _WHERE = re.compile(r"(messages|tools|template_kwargs)([\w.\[\]]*):|(\w+)(?= is | must )")
 """Where a message of the runtime begins with the place that it is about."""
 
@@ -69,10 +71,10 @@ def _param(message: str) -> str | None:
 
 
 def _of_fields(error: ValidationError) -> Problem:
-    """The first field that has a wrong type, with all that it might have been."""
+    """The first field that has a wrong type, with what it might have been; a long list has as many errors as items."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     where = found[0]["loc"][:1]
-    reasons = dict.fromkeys(_reason(each) for each in found if each["loc"][:1] == where)
+    reasons = list(dict.fromkeys(_reason(each) for each in found if each["loc"][:1] == where))[:_MOST_REASONS]
     param = str(where[0]) if where else None
     missing = found[0]["type"] == "missing"
     code = "missing_required_parameter" if missing else "invalid_type"

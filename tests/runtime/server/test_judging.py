@@ -111,3 +111,9 @@ def test_every_pair_is_looked_at_before_the_first_is_answered(tmp_path: Path) ->
         assert answer.error["message"] == "text 41: the context is empty"
         answer = post(server, "/v1/classify", {"input": [*pairs, "a"]})
         assert "text 41 is 'a'; it must be a pair" in answer.error["message"]
+
+
+def test_a_long_list_of_what_is_no_text_is_one_line(classifier: Server) -> None:
+    message = post(classifier, "/v1/embeddings", {"input": [None] * 2000}).error["message"]
+    assert message.startswith("input: input should be a valid string, or [0] input should be a valid string")
+    assert len(message) < 400
