@@ -40,6 +40,7 @@ _ACCESS_OPTIONS = (
 )
 
 _WORK_OPTIONS = (
+    click.option("--head", type=click.Path(), metavar="FILE", help="A classifier's head; by default FILE.head.gguf."),
     click.option("-a", "--alias", metavar="NAME", help="The model's name; by default the file's."),
     click.option("--reasoning/--no-reasoning", default=False, help="Think before answers to requests that do not say."),
     click.option("--reasoning-budget", type=click.IntRange(min=-1), metavar="N", help="The most tokens of thought."),
@@ -90,7 +91,7 @@ def serve(
 
     if not math.isfinite(timeout):
         raise click.UsageError("--timeout must be a number of seconds")
-    loading = {name: options.pop(name) for name in LOADING}
+    loading = {name: options.pop(name) for name in (*LOADING, "head")}
     if chat_template_file:
         loading["chat_template"] = template_of(chat_template_file)
     keys = (*api_keys, *_keys_of(api_key_file))

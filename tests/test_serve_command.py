@@ -54,7 +54,7 @@ def test_options_reach_the_server(run: Run, told: dict[str, Any], tmp_path: Path
         *("--host", "0.0.0.0", "--port", 9, "--api-key", "one", "--api-key-file", tmp_path / "keys"),
         *("--cors", "https://a.example", "--cors", "https://b.example", "--allow-host", "c.example"),
         *("--max-queue", 3, "--timeout", 1.5, "--max-body", 2, "-a", "mine", "--reasoning"),
-        *("--reasoning-budget", 99, "-c", 512, "-t", 1, "-ngl", 0, "--draft", "small.gguf"),
+        *("--reasoning-budget", 99, "-c", 512, "-t", 1, "-ngl", 0, "--draft", "small.gguf", "--head", "other.gguf"),
     )
     assert code == 0
     settings = told["settings"]
@@ -64,7 +64,8 @@ def test_options_reach_the_server(run: Run, told: dict[str, Any], tmp_path: Path
     assert (settings.max_queue, settings.timeout, settings.max_body, settings.alias) == (3, 1.5, 2_000_000, "mine")
     assert (settings.reasoning, settings.reasoning_budget) == (True, 99)
     given = {name: value for name, value in told["loading"].items() if value is not None}
-    assert given == {"n_ctx": 512, "n_threads": 1, "n_gpu_layers": 0, "draft": Path("small.gguf"), "lookup": False}
+    loading = {"n_ctx": 512, "n_threads": 1, "n_gpu_layers": 0, "head": "other.gguf"}
+    assert given == loading | {"draft": Path("small.gguf"), "lookup": False}
     assert told["path"] == demo_gguf
 
 
