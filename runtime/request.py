@@ -204,11 +204,12 @@ def _choice(choice: ToolChoice, tools: Sequence[Tool]) -> str:
 
 
 def _response_schema(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The schema of OpenAI's response_format; None for any object."""
-    if form.get("type") == "json_object":
+    """The schema of OpenAI's response_format; None for any object. llama.cpp's json_object may have one as well."""
+    is_object = form.get("type") == "json_object"
+    if is_object and form.get("schema") in (None, {}):
         return None
-    outer = form.get("json_schema")
+    outer = form if is_object else form.get("json_schema")
     schema = outer.get("schema") if isinstance(outer, Mapping) else None
-    if form.get("type") != "json_schema" or not isinstance(schema, Mapping):
+    if form.get("type") not in ("json_object", "json_schema") or not isinstance(schema, Mapping):
         raise RequestError("response_format must be json_object, or json_schema with json_schema.schema")
     return schema

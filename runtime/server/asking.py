@@ -87,7 +87,7 @@ def completions(model: Exaone4, body: CompletionBody) -> Asked:
     """Streams for each prompt, and for each choice of it; raises as ``chat``."""
     _check_completion(body)
     options = _of(body, _SHARED)
-    options["max_tokens"] = _limit(body.max_tokens) or DEFAULT_COMPLETION
+    options["max_tokens"] = _limit(body) or DEFAULT_COMPLETION
     options["logprobs"] = body.logprobs
     markers = bool(body.parse_special)
     asked, echo = [], []
@@ -106,9 +106,9 @@ def chat_options(body: ChatBody, settings: Settings) -> ChatOptions:
     options = {**_of(body, _SHARED), **_of(body, _CONVERSATIONAL), **_reasoning(body, settings)}
     strict = any(_is_strict(tool) for tool in body.tools or ())
     options["lazy_grammar"] = bool(body.lazy_grammar) or strict or body.parallel_tool_calls is False
-    options["max_tokens"] = _limit(
-        body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    )
+    options["max_tokens"] = _limit(body)
+    if body.json_schema is not None and body.response_format is None:
+        options["response_format"] = {"type": "json_object", "schema": body.json_schema}
     if body.logprobs:
         options["logprobs"] = body.top_logprobs or 0
     return cast(ChatOptions, options)
@@ -116,11 +116,18 @@ def chat_options(body: ChatBody, settings: Settings) -> ChatOptions:
 
 def _of(body: ChatBody | CompletionBody, names: Sequence[str]) -> dict[str, Any]:
     given = {name: getattr(body, name) for name in names}
+    if body.top_k == -1:  # clients of llama.cpp and vLLM turn it off so
+        given["top_k"] = 0
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _limit(tokens: int | None) -> int | None:
-    """llama.cpp's -1 is no limit."""
+_LIMITS = ("n_predict", "max_completion_tokens", "max_tokens")
+"""The names of the longest answer; the first that is given counts."""
+
+
+def _limit(body: ChatBody | CompletionBody) -> int | None:
+    """The longest answer in tokens; llama.cpp's -1 is no limit."""
+    tokens = next((value for name in _LIMITS if (value := getattr(body, name, None)) is not None), None)
     return None if tokens == -1 else tokens
 
 
@@ -152,7 +159,7 @@ def _reasoning(body: ConversationBody, settings: Settings) -> ChatOptions:
 
 
 def _budget(body: ConversationBody, asked: Reasoning) -> int | None:
-    found = (body.reasoning_budget, body.reasoning_budget_tokens, asked.max_tokens)
+    found = (body.reasoning_budget, body.reasoning_budget_tokens, body.thinking_budget_tokens, asked.max_tokens)
     return next((value for value in found if value is not None), None)
 
 
@@ -183,7 +190,7 @@ def _check_supported(body: ChatBody) -> None:
             _refuse(name, f"is OpenAI's old form; use {instead}")
     if body.top_logprobs is not None and not body.logprobs:
         _refuse("top_logprobs", "needs logprobs to be true")
-    _check_bias(body)
+    _check_steering(body)
 
 
 def _check_completion(body: CompletionBody) -> None:
@@ -193,12 +200,14 @@ def _check_completion(body: CompletionBody) -> None:
         _refuse("best_of", "is not supported; ask for n answers, and choose")
     if body.echo and body.logprobs is not None:
         _refuse("echo", "is not supported together with logprobs")
-    _check_bias(body)
+    _check_steering(body)
 
 
-def _check_bias(body: ChatBody | CompletionBody) -> None:
+def _check_steering(body: ChatBody | CompletionBody) -> None:
     if body.logit_bias:
         _refuse("logit_bias", "is not supported")
+    if body.grammar:
+        _refuse("grammar", "is not supported; use response_format with a schema")
 
 
 def _refuse(field: str, why: str) -> None:

@@ -53,6 +53,8 @@ class _Sampling(Body):
     preset: str | None = None
     ignore_eos: bool | None = None
     max_tokens: int | None = None
+    n_predict: int | None = Field(None, description="llama-server's name for max_tokens.")
+    grammar: str | None = Field(None, description="Not supported: refused unless it is empty.")
     logit_bias: Object | None = Field(None, description="Not supported: refused unless it is empty.")
 
 
@@ -75,6 +77,7 @@ class ConversationBody(Body):
     reasoning_effort: str | None = None
     reasoning_budget: int | None = None
     reasoning_budget_tokens: int | None = Field(None, description="llama-server's name for reasoning_budget.")
+    thinking_budget_tokens: int | None = Field(None, description="Its other name.")
 
 
 class ChatBody(ConversationBody, _Sampling):
@@ -84,6 +87,7 @@ class ChatBody(ConversationBody, _Sampling):
     parallel_tool_calls: bool | None = None
     lazy_grammar: bool | None = None
     response_format: Object | None = None
+    json_schema: Object | None = Field(None, description="llama-server's short form of response_format.")
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Ge(0), Le(20)] | None = None
     reasoning_message: str | None = None

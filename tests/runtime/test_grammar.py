@@ -65,8 +65,15 @@ def test_one_call_or_several(talker: Exaone4) -> None:
 
 
 @pytest.mark.parametrize("reasoning", [False, True])
-def test_json_of_a_schema(reasoning: bool, talker: Exaone4) -> None:
-    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMAS["reference"]}}
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"type": "json_schema", "json_schema": {"name": "x", "schema": SCHEMAS["reference"]}},
+        {"type": "json_object", "schema": SCHEMAS["reference"]},
+    ],
+    ids=lambda form: form["type"],
+)
+def test_json_of_a_schema(form: Any, reasoning: bool, talker: Exaone4) -> None:
     reply = talker.chat(GREETING, response_format=form, reasoning=reasoning, reasoning_budget=20, max_tokens=300)
     assert check_arguments(SCHEMAS["reference"], json.loads(reply.content or "")) == []
     assert bool(reply.reasoning_content) == reasoning
@@ -74,7 +81,8 @@ def test_json_of_a_schema(reasoning: bool, talker: Exaone4) -> None:
 
 def test_any_json_object(talker: Exaone4) -> None:
     for seed in range(5):
-        reply = talker.chat(GREETING, response_format={"type": "json_object"}, seed=seed, max_tokens=200)
+        form: Any = {"type": "json_object"} | ({"schema": {}} if seed % 2 else {})
+        reply = talker.chat(GREETING, response_format=form, seed=seed, max_tokens=200)
         if reply.finish_reason == "stop":
             assert isinstance(json.loads(reply.content or ""), dict)
 

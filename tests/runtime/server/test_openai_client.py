@@ -98,6 +98,7 @@ def test_reasoning(ask: Any) -> None:
         ({"extra_body": {"reasoning": {"enabled": False}}}, False),
         ({"extra_body": {"reasoning_budget": 0}}, False),
         ({"extra_body": {**THINKING, "reasoning_budget": 0}}, False),
+        ({"extra_body": {**THINKING, "thinking_budget_tokens": 0}}, False),
     ],
 )
 def test_every_way_to_say_whether_to_think(ask: Any, fields: dict[str, Any], thinks: bool) -> None:
@@ -196,6 +197,13 @@ def test_json_by_schema(client: Any) -> None:
     assert answer.choices[0].finish_reason == "stop"
 
 
+@pytest.mark.parametrize("form", ["json_schema", "response_format"])
+def test_json_in_the_forms_of_llama_server(ask: Any, form: str) -> None:
+    schema = {"type": "object", "properties": {"bigger": {"const": 3.9}}, "required": ["bigger"]}
+    extra = {"json_schema": schema, "response_format": {"type": "json_object", "schema": schema}}[form]
+    assert ask(BIGGER, extra_body={form: extra}).choices[0].message.content == '{"bigger": 3.9}'
+
+
 def test_any_json(ask: Any) -> None:
     answer = ask(HELLO, response_format={"type": "json_object"}, max_tokens=5)
     assert answer.choices[0].message.content.startswith("{")
@@ -228,7 +236,7 @@ def test_several_answers(ask: Any) -> None:
     assert [choice.index for choice in answer.choices] == [0, 1, 2]
     assert len(set(contents)) == 3
     assert answer.usage.completion_tokens <= 24
-    again = ask(HELLO, n=3, temperature=2, seed=5, max_tokens=8, extra_body={"top_k": 0}, stream=True)
+    again = ask(HELLO, n=3, temperature=2, seed=5, max_tokens=8, extra_body={"top_k": -1}, stream=True)
     streamed = ["", "", ""]
     for chunk in again:
         streamed[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
@@ -240,9 +248,9 @@ def test_a_seed_repeats(ask: Any) -> None:
     assert one.message.content == two.message.content != other.message.content
 
 
-@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n_predict"])
 def test_a_limit(ask: Any, name: str) -> None:
-    answer = ask(HELLO, **{name: 3})
+    answer = ask(HELLO, extra_body={name: 3})
     assert (answer.choices[0].finish_reason, answer.usage.completion_tokens) == ("length", 3)
 
 
@@ -321,6 +329,8 @@ def test_models(client: Any) -> None:
         ({"n": 1000}, "n", "invalid_type", "less than or equal to 128"),
         ({"top_logprobs": 3}, "top_logprobs", "unsupported_parameter", "needs logprobs"),
         ({"logit_bias": {"1": 5}}, "logit_bias", "unsupported_parameter", "not supported"),
+        ({"extra_body": {"grammar": "root ::= [a-z]"}}, "grammar", "unsupported_parameter", "use response_format"),
+        ({"response_format": {"type": "json_object", "schema": [1]}}, "response_format", "invalid_value", "must be"),
         ({"functions": [{"name": "f"}]}, "functions", "unsupported_parameter", "use tools"),
         ({"reasoning_effort": "wild"}, "reasoning_effort", "invalid_value", "one of: none"),
         ({"response_format": {"type": "xml"}}, "response_format", "invalid_value", "must be json_object"),
