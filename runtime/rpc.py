@@ -52,10 +52,13 @@ def check_reachable(servers: Sequence[str]) -> None:
 
 def check_supported() -> None:
     """Raises RuntimeFailure where llama.cpp was built without the RPC backend."""
-    if not load_api().llama_supports_rpc():
+    api = load_api()
+    if not api.llama_supports_rpc():
         raise RuntimeFailure(
-            "this llama-cpp-python has no RPC backend; build one that has: CMAKE_ARGS=-DGGML_RPC=ON pip install "
-            "--force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
+            "this llama-cpp-python has no RPC backend; build one that has: "
+            'CMAKE_ARGS="-DGGML_RPC=ON -DLLAVA_BUILD=OFF" '
+            "pip install --force-reinstall --no-deps --no-cache-dir --no-binary llama-cpp-python "
+            f"llama-cpp-python=={api.__version__}"
         )
 
 

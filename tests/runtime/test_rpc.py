@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import llama_cpp
 import pytest
 
 from exaone4_gguf.errors import RequestError, RuntimeFailure
 from exaone4_gguf.runtime.rpc import check_reachable, check_supported, parse_servers
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,8 @@ def test_a_library_without_it_says_how_to_build_one() -> None:
     if llama_cpp.llama_supports_rpc():
         check_supported()
         return
-    with pytest.raises(RuntimeFailure, match="no RPC backend; build one that has: CMAKE_ARGS=-DGGML_RPC=ON") as caught:
+    with pytest.raises(RuntimeFailure, match="no RPC backend; build one that has: ") as caught:
         check_supported()
-    assert "\n" not in str(caught.value)
+    command, _, version = str(caught.value).partition("build one that has: ")[2].rpartition("==")
+    assert version == llama_cpp.__version__
+    assert any(f"    {command}==" in page.read_text() for page in DOCS.glob("*.md")), "the docs have another command"
