@@ -21,11 +21,13 @@ FOLDER = "EXAONE4_LLAMA_CPP"
 STARTING_SECONDS = 120
 
 
-def program(name: str) -> Path:
-    """A program of llama.cpp's; without it the test is skipped."""
-    found = shutil.which(name, path=os.environ.get(FOLDER) or None)
+def program(*names: str) -> Path:
+    """A program of llama.cpp's, by any name; without it the test is skipped, or fails where a folder is named."""
+    folder = os.environ.get(FOLDER) or None
+    found = next((path for name in names if (path := shutil.which(name, path=folder))), None)
     if found is None:
-        pytest.skip(f"no {name}: neither in {FOLDER} nor on the PATH")
+        assert folder is None, f"no {names[0]} in {folder}, which {FOLDER} names"
+        pytest.skip(f"no {names[0]}: {FOLDER} names no folder, and it is not on the PATH")
     return Path(found)
 
 

@@ -28,8 +28,8 @@ from exaone4_gguf.errors import BundleError, Exaone4Error, OutputError
 from exaone4_gguf.runtime.chat import Exaone4
 from tests.checkpoints import DEMO, full_config, write_checkpoint
 from tests.classes import SEQUENCE, write_class
+from tests.edge.asking import TALKS, as_llama_server_shows, asked, in_our_form, of_the_runtime
 from tests.edge.peers import FOLDER, free_port, serving
-from tests.edge.test_llama_server import TALKS, asked, ours
 from tests.test_cli import Run
 from tests.test_cli import run as run_command  # noqa: F401 - a fixture
 
@@ -366,7 +366,8 @@ def address(real: Path, emulated: dict[str, str]) -> Iterator[str]:
 @pytest.mark.parametrize("talk", TALKS, ids=lambda talk: talk.name)
 def test_the_emulated_server_says_what_the_runtime_says(address: str, talker: Exaone4, talk: Any) -> None:
     for turn in talk.turns():
-        assert asked(address, turn.messages, talk) == ours(talker, turn.messages, talk)
+        expected = of_the_runtime(talker, as_llama_server_shows(turn.messages), talk)
+        assert in_our_form(asked(address, turn.messages, talk)) == expected
 
 
 @pytest.mark.parametrize("name", CONVERSATIONS)

@@ -67,10 +67,7 @@ def servers() -> Iterator[list[Server]]:
     """Two servers."""
     if not llama_cpp.llama_supports_rpc():
         pytest.skip("this llama-cpp-python has no RPC backend")
-    try:
-        path = program("ggml-rpc-server")
-    except pytest.skip.Exception:
-        path = program("rpc-server")
+    path = program("ggml-rpc-server", "rpc-server")
     found = [Server(path), Server(path)]
     yield found
     for server in found:
