@@ -100,6 +100,20 @@ def test_the_same_text_as_in_one_process(remote: Exaone4, talker: Exaone4, serve
     assert all("Accepted client connection" in server.kill() for server in servers)
 
 
+def test_a_smaller_model_guesses_here(servers: list[Server], demo_gguf: Path, talker: Exaone4) -> None:
+    """The same text; what it drafts with must fit, as in one process."""
+    names = ",".join(server.name for server in servers)
+    with open_model(demo_gguf, rpc=names, n_ctx=2048, draft=demo_gguf, lookup=True) as model:
+        for name in SOME:
+            talk = CONVERSATIONS[name]
+            for turn in talk.turns():
+                options: dict[str, Any] = {"reasoning": talk.reasoning, "preset": "greedy"}
+                here, there = (m.chat(turn.messages, talk.tools, **options) for m in (talker, model))
+                assert (there.content, there.reasoning_content) == (here.content, here.reasoning_content), name
+    with pytest.raises(GGUFError, match="no such file"):
+        open_model(demo_gguf, rpc=names, draft=demo_gguf.with_name("none.gguf"))
+
+
 def test_a_server_dies(remote: Exaone4, servers: list[Server]) -> None:
     """While an answer is made: one line that names it; and after it is started again, an answer."""
     stream = remote.stream(HELLO, **LONG)
