@@ -25,7 +25,7 @@ from exaone4_gguf.runtime.generation import Generation, Token, check_fits
 from exaone4_gguf.runtime.head import why_silent
 from exaone4_gguf.runtime.llama import checked
 from exaone4_gguf.runtime.machine import physical_cores
-from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.model import Model, check_file
 from exaone4_gguf.runtime.parser import StreamParser, TextParser
 from exaone4_gguf.runtime.plain_text import Text
 from exaone4_gguf.runtime.reasoning import ThoughtTracker
@@ -96,6 +96,8 @@ class Exaone4:
         draft_max: int | None = None,
     ) -> None:
         self._draft_max = SIZES[-1] if draft_max is None else checked("draft_max", draft_max, 1, SIZES[-1])
+        if draft is not None:
+            check_file(Path(draft))  # the model takes its time to load
         self.model = Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
         with ExitStack() as opened:  # closed in the order in which they may be, last to first
             opened.callback(self.model.close)

@@ -46,7 +46,7 @@ class Model:
         repack: bool = True,
     ) -> None:
         self.path = Path(path)
-        _check_file(self.path)
+        check_file(self.path)
         checked("n_gpu_layers", n_gpu_layers, -1, 1 << 16)
         self._api = load_api()
         params = self._api.llama_model_default_params()
@@ -158,7 +158,8 @@ class Model:
             )
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raises GGUFError for what is no GGUF file, before anything is loaded."""
     if path.exists() and not path.is_file():
         raise GGUFError(f"{path}: not a file")
     try:
