@@ -45,7 +45,7 @@ LOADING_OPTIONS = (
     click.option(
         "-t", "--threads", "n_threads", type=click.IntRange(min=1), help="Threads; by default the physical cores."
     ),
-    click.option("-ngl", "--n-gpu-layers", type=int, default=-1, help="Layers on the GPU; by default all that fit."),
+    click.option("-ngl", "--n-gpu-layers", type=int, default=-1, help="Layers on the GPU; by default all."),
     click.option(
         "-ctk", "--cache-type-k", "type_k", type=_CacheType(), help="Type of the cached keys; by default f16."
     ),
@@ -70,7 +70,7 @@ LOADING_OPTIONS = (
         "--n-gpu-layers-draft",
         "draft_gpu_layers",
         type=int,
-        help="Layers of the smaller model on the GPU; by default all that fit, and none with --rpc.",
+        help="Layers of the smaller model on the GPU; by default all, and none with --rpc.",
     ),
     click.option("--rpc", metavar="HOST:PORT,...", help="Spread the model over these machines, which run rpc-server."),
     click.option(
