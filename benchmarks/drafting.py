@@ -45,9 +45,6 @@ class Prophet:
             self._small.evaluate(history.tolist())
         return Draft("prophet", lambda n: self._take(at, n)) if at < len(self._text) else None
 
-    def close(self) -> None:
-        """Nothing is its own."""
-
     def _take(self, at: int, n: int) -> list[int]:
         guesses = [t if self._dice.random() < self._probability else t ^ 1 for t in self._text[at : at + n]]
         if self._small:

@@ -18,7 +18,7 @@ from exaone4_gguf.runtime.drafting.draft import Drafter
 from exaone4_gguf.runtime.drafting.draft_model import DraftModel, load_draft_model
 from exaone4_gguf.runtime.drafting.lookahead import Lookahead
 from exaone4_gguf.runtime.drafting.lookup import PromptLookup
-from exaone4_gguf.runtime.drafting.pace import SIZES
+from exaone4_gguf.runtime.drafting.pace import SIZES, Pace
 from exaone4_gguf.runtime.encoder import Classified, EncodeOptions, Encoder
 from exaone4_gguf.runtime.events import Event, Finish, collect
 from exaone4_gguf.runtime.generation import Generation, Token, check_fits
@@ -106,14 +106,14 @@ class Exaone4:
             self.silent = why_silent(self.model)
             """Why the model cannot chat, in one line; None of one that can."""
             self._builder = self._prompt_builder(chat_template)
-            drafting = []
+            small = []
             if draft is not None:
                 layers = -1 if draft_gpu_layers is None else draft_gpu_layers
-                drafting.append(load_draft_model(draft, self.model, n_gpu_layers=layers))
-                opened.callback(drafting[0].close)
+                small = [load_draft_model(draft, self.model, n_gpu_layers=layers)]
+                opened.callback(small[0].close)
             self.context = Context(
                 self.model,
-                n_ctx=_SILENT_CONTEXT if self.silent else n_ctx or default_context(self.model, *drafting),
+                n_ctx=_SILENT_CONTEXT if self.silent else n_ctx or default_context(self.model, *small),
                 n_threads=n_threads or physical_cores(),
                 n_batch=n_batch,
                 flash_attn=flash_attn,
@@ -123,9 +123,10 @@ class Exaone4:
             )
             opened.callback(self.context.close)
             self._drafters: list[Drafter] = [PromptLookup()] if lookup else []
-            for each in drafting:
-                self._drafters.append(DraftModel(each, self.context, flash_attn=flash_attn))
-                opened.callback(self._drafters[-1].close)
+            for each in small:
+                drafter = DraftModel(each, self.context, flash_attn=flash_attn)
+                opened.callback(drafter.close)
+                self._drafters.append(drafter)
             self._free = weakref.finalize(self, opened.pop_all().close)
             """Also when the last reference goes, so that a forgotten ``close`` leaks nothing."""
         self._turn = threading.Lock()
@@ -323,7 +324,7 @@ class Exaone4:
                 yield Finish("cancelled")
                 return
             first = time.perf_counter()
-            ahead = Lookahead(self.context, self._drafters, most=self._draft_max)
+            ahead = Lookahead(self.context, self._drafters, Pace(self._draft_max))
             generation = Generation(
                 self.model,
                 ahead,

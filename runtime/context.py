@@ -161,8 +161,7 @@ class Context:
         if n_tokens >= len(self.tokens):
             return
         kept = self.tokens[:n_tokens]
-        if self._reachable(n_tokens) < n_tokens or not self._remove_from(n_tokens):
-            self._clear()
+        if self._shorten(n_tokens) < n_tokens:
             self.evaluate(kept)
 
     @property
@@ -189,7 +188,11 @@ class Context:
     def _keep(self, prompt: Sequence[int]) -> int:
         """Shorten the cache to what it shares with the prompt; the last token is evaluated for its logits."""
         shared = _common_prefix(self.tokens, prompt)
-        kept = self._reachable(min(shared, len(prompt) - 1))
+        return self._shorten(min(shared, len(prompt) - 1))
+
+    def _shorten(self, n_tokens: int) -> int:
+        """Remove what comes after the first ``n_tokens``; how many are left, which may be none."""
+        kept = self._reachable(n_tokens)
         if kept < len(self.tokens) and not self._remove_from(kept):
             self._clear()
             return 0

@@ -16,7 +16,7 @@ import pytest
 from exaone4_gguf import cli
 from exaone4_gguf.chat_command import chat
 from exaone4_gguf.demo.conversations import CONVERSATIONS
-from exaone4_gguf.runtime.drafting import lookahead
+from exaone4_gguf.runtime import chat as chat_module
 from tests.runtime.drafting.guessing import Eager
 
 Run = Callable[..., tuple[int, str, str]]
@@ -87,7 +87,7 @@ def test_without_yes_nobody_allows_them(run: Run, tmp_path: Path) -> None:
 
 def test_guesses_change_no_text(run: Run, demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the model guessing for itself, and as much as may be, the status line tells how many were right."""
-    monkeypatch.setattr(lookahead, "Pace", Eager)
+    monkeypatch.setattr(chat_module, "Pace", Eager)
     code, out, err = run("-p", "Hello!", "--temp", "0", "-c", 512, "--draft", demo_gguf, "--lookup")
     assert (code, out.strip()) == (0, CONVERSATIONS["greeting-en"].messages[1]["content"])
     assert re.search(r"cached · (\d+) of \d+ guesses right", err)

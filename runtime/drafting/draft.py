@@ -32,6 +32,3 @@ class Drafter(Protocol):
 
     def draft(self, history: Tokens) -> Draft | None:
         """What may follow ``history``, of shape (tokens,); None where it has no idea."""
-
-    def close(self) -> None:
-        """Free what it holds."""

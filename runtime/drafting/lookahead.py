@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from exaone4_gguf.runtime.context import Context
 from exaone4_gguf.runtime.drafting.draft import Drafter
-from exaone4_gguf.runtime.drafting.pace import LOOKED_AT, SIZES, Pace, fitting
+from exaone4_gguf.runtime.drafting.pace import LOOKED_AT, Pace, fitting
 
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.context import Logits
@@ -47,15 +47,12 @@ class Lookahead:
     """Goes on after the prompt that a context holds. Without drafters it is the plain context.
 
     Args:
-        most: the most guesses at a time.
         pace: decides how many; by default one that measures what they bring.
     """
 
-    def __init__(
-        self, context: Context, drafters: Sequence[Drafter] = (), *, most: int = SIZES[-1], pace: Pace | None = None
-    ) -> None:
+    def __init__(self, context: Context, drafters: Sequence[Drafter] = (), pace: Pace | None = None) -> None:
         self._context, self._drafters = context, drafters
-        self._pace = pace or Pace(most)
+        self._pace = pace or Pace()
         self.n_tokens = len(context.tokens)
         """Of the prompt and the answer, without guesses."""
         self.gain = Gain()
@@ -80,7 +77,7 @@ class Lookahead:
         """Tokens that still fit the context."""
         return self._context.n_ctx - self.n_tokens
 
-    def append(self, token: int, room: int | None = None) -> None:
+    def append(self, token: int, room: int = _NO_LIMIT) -> None:
         """Take the token that was chosen. ``room``: how many may follow it.
 
         Raises:
@@ -94,7 +91,7 @@ class Lookahead:
         if self._was_guessed(token):
             self._row += 1
         else:
-            self._evaluate(token, _NO_LIMIT if room is None else room)
+            self._evaluate(token, room)
 
     def _was_guessed(self, token: int) -> bool:
         """Whether its logits are there already."""

@@ -32,9 +32,6 @@ class PromptLookup:
         kind = f"lookup of {1 << (length.bit_length() - 1)}"
         return Draft(kind, lambda n: [int(history[at + i % round_]) for i in range(n)])
 
-    def close(self) -> None:
-        """It holds nothing."""
-
 
 def _last_match(history: Tokens) -> tuple[int, int]:
     """How many of the last tokens stand in the text before, at most ``LONGEST``, and where the last such place ends."""

@@ -35,7 +35,6 @@ class Prophet:
     def __init__(self, text: Sequence[int], wrong: float, seed: int = 0) -> None:
         self._text, self._wrong = text, wrong
         self._dice = random.Random(seed)
-        self.is_closed = False
 
     def draft(self, history: Tokens) -> Draft | None:
         """The next tokens of the text, each of them wrong with a probability of its own."""
@@ -44,7 +43,3 @@ class Prophet:
 
     def _told(self, token: int) -> int:
         return token ^ 1 if self._dice.random() < self._wrong else token
-
-    def close(self) -> None:
-        """Remember it."""
-        self.is_closed = True

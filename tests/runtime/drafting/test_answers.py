@@ -13,9 +13,9 @@ import pytest
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.demo.conversations import CONVERSATIONS, ROLL_DICE
 from exaone4_gguf.errors import RequestError
+from exaone4_gguf.runtime import chat as chat_module
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.context import Context
-from exaone4_gguf.runtime.drafting import lookahead
 from exaone4_gguf.runtime.reply import Reply
 from tests.runtime.drafting.guessing import Eager
 
@@ -28,7 +28,7 @@ DRAFTERS = ("lookup", "model", "both", "small model")
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is quick on a small model is no matter here: as much is guessed as may be."""
-    monkeypatch.setattr(lookahead, "Pace", Eager)
+    monkeypatch.setattr(chat_module, "Pace", Eager)
 
 
 @pytest.fixture(scope="module")

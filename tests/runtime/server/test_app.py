@@ -10,8 +10,8 @@ import pytest
 
 from exaone4_gguf.demo.conversations import ROLL_DICE
 from exaone4_gguf.errors import GGUFError, RuntimeFailure
+from exaone4_gguf.runtime import chat as chat_module
 from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.drafting import lookahead
 from exaone4_gguf.runtime.server import serve
 from exaone4_gguf.runtime.server.engine import State
 from exaone4_gguf.runtime.server.metrics import COUNTERS, GAUGES
@@ -61,7 +61,7 @@ def test_metrics(server: Server) -> None:
 
 def test_guesses_are_told(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As llama-server tells them, and in the metrics."""
-    monkeypatch.setattr(lookahead, "Pace", Eager)
+    monkeypatch.setattr(chat_module, "Pace", Eager)
     with running(demo_gguf, loading={"draft": demo_gguf}) as guessing:
         timings = chat(guessing).json["timings"]
         assert timings["draft_n"] >= timings["draft_n_accepted"] > 10
