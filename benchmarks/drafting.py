@@ -31,11 +31,11 @@ PROBABILITIES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
 class Prophet:
-    """Knows the text, and is right as often as it is told to be. With a context it takes the time that this takes."""
+    """Knows the text, and is wrong as often as it is told to be. With a context it takes the time that this takes."""
 
-    def __init__(self, text: Sequence[int], probability: float, small: Context | None) -> None:
-        self._text, self._probability, self._small = text, probability, small
-        self._dice = random.Random(0)
+    def __init__(self, text: Sequence[int], wrong: float, *, seed: int = 0, small: Context | None = None) -> None:
+        self._text, self._wrong, self._small = text, wrong, small
+        self._dice = random.Random(seed)
         self.is_free = small is None
 
     def draft(self, history: Tokens) -> Draft | None:
@@ -46,7 +46,7 @@ class Prophet:
         return Draft("prophet", lambda n: self._take(at, n)) if at < len(self._text) else None
 
     def _take(self, at: int, n: int) -> list[int]:
-        guesses = [t if self._dice.random() < self._probability else t ^ 1 for t in self._text[at : at + n]]
+        guesses = [t ^ 1 if self._dice.random() < self._wrong else t for t in self._text[at : at + n]]
         if self._small:
             for token in guesses[:-1]:
                 self._small.logits.argmax()
@@ -83,7 +83,7 @@ def main() -> None:
 
     def took(probability: float | None) -> float:
         """Seconds of the answer alone."""
-        drafters = [] if probability is None else [Prophet(text, probability, small)]
+        drafters = [] if probability is None else [Prophet(text, 1 - probability, small=small)]
         for each in (context, small):
             if each:
                 each.evaluate(text[:depth])

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from benchmarks.drafting import Prophet
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.runtime.context import Cancelled, Context
 from exaone4_gguf.runtime.drafting.lookahead import Lookahead
 from exaone4_gguf.runtime.drafting.lookup import PromptLookup
 from exaone4_gguf.runtime.drafting.pace import Pace
 from exaone4_gguf.runtime.model import Model
-from tests.runtime.drafting.guessing import Eager, Prophet
+from tests.runtime.drafting.guessing import Eager
 from tests.runtime.test_context import divergence
 
 PROMPT = [300 + i * 7 % 350 for i in range(80)]
