@@ -7,8 +7,8 @@ ROOMS := app converter quant runtime proof edge
 FILES := $(shell find $(ROOMS) -name '*.py' -o -path '*/page/*' | sort)
 KERNEL := $(wildcard quant/*.cpp quant/*.hpp)
 
-# Of llama.cpp we need neither the vision parts nor `common`: without them it builds in half the time.
-export CMAKE_ARGS ?= -DLLAVA_BUILD=OFF -DCMAKE_PROJECT_llama.cpp_INCLUDE=$(CURDIR)/llama-cpp.cmake
+# Half of llama.cpp is not needed here, and not built.
+export CMAKE_ARGS ?= -DCMAKE_PROJECT_INCLUDE='$(CURDIR)/llama-cpp.cmake'
 
 .PHONY: demo test test-peers lint clean
 
