@@ -3,6 +3,10 @@
 The kernel is optional: where no compiler is at hand, ggml's own quantizers are used.
 """
 
+import re
+import tomllib
+from pathlib import Path
+
 from setuptools import Extension, setup
 
 ROOMS = ("converter", "quant", "runtime", "runtime.drafting", "runtime.server", "proof", "edge")
@@ -10,7 +14,31 @@ ROOMS = ("converter", "quant", "runtime", "runtime.drafting", "runtime.server", 
 # No operation is fused or reordered: the blocks are to be ggml's to the bit.
 EXACT = ["-O3", "-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", "-Wno-subobject-linkage"]
 
+HERE = Path(__file__).parent
+LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:)([^)]*)\)")
+
+
+def long_description() -> str:
+    """The README for a package index, where a link within the repository leads nowhere.
+
+    It leads to the repository instead, or, while pyproject.toml names no `Source`, it becomes the file's name.
+    """
+    urls = tomllib.loads((HERE / "pyproject.toml").read_text("utf-8"))["project"]["urls"]
+
+    def elsewhere(link: re.Match[str]) -> str:
+        image, text, target = link.groups()
+        if "Source" in urls:
+            return f"{image}[{text}]({urls['Source']}/{'raw' if image else 'blob'}/main/{target})"
+        if image:
+            return ""
+        return text if text == target or target.startswith("#") else f"{text} ({target})"
+
+    return LINK.sub(elsewhere, (HERE / "README.md").read_text("utf-8"))
+
+
 setup(
+    long_description=long_description(),
+    long_description_content_type="text/markdown",
     packages=["exaone4_gguf", "exaone4_gguf.demo", *(f"exaone4_gguf.{room}" for room in ROOMS)],
     package_dir={"exaone4_gguf": "app"} | {f"exaone4_gguf.{room}": room.replace(".", "/") for room in ROOMS},
     package_data={
