@@ -30,6 +30,7 @@ from exaone4_gguf.errors import (
     SchemaError,
     TensorError,
     TextError,
+    TextTooLong,
     TokenizerError,
     ToolError,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "Tagged",
     "TensorError",
     "TextError",
+    "TextTooLong",
     "TokenizerError",
     "Tool",
     "ToolError",

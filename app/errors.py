@@ -14,6 +14,7 @@
     │   └── ContextOverflow      the prompt is longer than the context
     ├── RequestError             a chat request: an option, or options that do not go together
     │   ├── MessageError         a message, or another part of the conversation: which, and which field
+    │   ├── TextTooLong          a text to judge that is longer than the context
     │   ├── ToolError            a tool: its schema, or a function that cannot be described
     │   ├── SchemaError          a JSON schema that cannot be a grammar
     │   ├── ChatError            the terminal: nothing to answer, or no answer
@@ -95,6 +96,17 @@ class RequestError(Exaone4Error):
 
 class MessageError(RequestError):
     """A message or a tool is not of the form that it must have: which one, which field, and why."""
+
+
+class TextTooLong(RequestError):
+    """A text to judge is longer than what can be evaluated together. ``needed`` and ``available`` are in tokens."""
+
+    def __init__(self, what: str, needed: int, available: int) -> None:
+        self.needed, self.available = needed, available
+        super().__init__(
+            f"{what} has {needed} tokens, and {available} can be evaluated together: give a larger context "
+            "(-c, n_ctx), or a stride, to have it judged in windows that share that many tokens"
+        )
 
 
 class ToolError(RequestError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
 
-from exaone4_gguf.errors import RequestError, RuntimeFailure
+from exaone4_gguf.errors import RequestError, RuntimeFailure, TextTooLong
 from exaone4_gguf.runtime.context import default_context
 from exaone4_gguf.runtime.head import QUESTION, SEQUENCE, TOKEN, Head, check_head, find_head
 from exaone4_gguf.runtime.hidden import HiddenStates
@@ -29,7 +29,6 @@ from exaone4_gguf.runtime.plain_text import (
     cut,
     encode,
     offsets,
-    too_long,
     windows,
 )
 from exaone4_gguf.runtime.spans import Answer, Tagged, TokenLabel, best_span, merged, trimmed
@@ -314,7 +313,7 @@ class Encoder:
         if not question or not context:
             raise RequestError(f"text {i + 1}: the {'question' if not question else 'context'} is empty")
         if len(encoded.ids) > most and stride is None:
-            raise RequestError(too_long(f"text {i + 1}", len(encoded.ids), most))
+            raise TextTooLong(f"text {i + 1}", len(encoded.ids), most)
         room, shared = most - len(question), (stride or 0) if len(encoded.ids) > most else 0
         if room <= shared:
             raise RequestError(

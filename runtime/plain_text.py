@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
-from exaone4_gguf.errors import RequestError
+from exaone4_gguf.errors import RequestError, TextTooLong
 from exaone4_gguf.runtime.model import Model
 
 Text = str | tuple[str, str]
@@ -97,7 +97,7 @@ def windows(
         length: the most in a window; by default all that can be.
 
     Raises:
-        RequestError: a text is empty, or too long and not to be cut.
+        RequestError: a text is empty; TextTooLong: it is too long, and not to be cut.
     """
     most = checked_length(model_limit, length, stride)
     found: list[Window] = []
@@ -105,7 +105,7 @@ def windows(
         if not text.ids:
             raise RequestError(f"text {i + 1} is empty: there is nothing to judge")
         if len(text.ids) > most and stride is None:
-            raise RequestError(too_long(f"text {i + 1}", len(text.ids), most))
+            raise TextTooLong(f"text {i + 1}", len(text.ids), most)
         found += cut(i, text.ids, most, stride or 0)
     return found
 
@@ -122,14 +122,6 @@ def checked_length(model_limit: int, length: int | None, stride: int | None) -> 
     if stride is not None and (not isinstance(stride, int) or isinstance(stride, bool) or not 0 <= stride < most):
         raise RequestError(f"stride is {stride!r}; windows of {most} tokens can share from 0 to {most - 1} of them")
     return most
-
-
-def too_long(what: str, tokens: int, most: int) -> str:
-    """The line for a text that is not to be cut."""
-    return (
-        f"{what} has {tokens} tokens, and {most} can be evaluated together: give a larger context (-c, n_ctx), "
-        "or a stride, to have it judged in windows that share that many tokens"
-    )
 
 
 def cut(i: int, ids: tuple[int, ...], most: int, stride: int) -> Iterator[Window]:

@@ -42,6 +42,7 @@ PUBLIC = {
     "Summary",
     "TensorError",
     "TextError",
+    "TextTooLong",
     "TokenizerError",
     "Tool",
     "ToolError",

@@ -7,7 +7,7 @@ looks into messages, tools and schemas.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
 
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, Field
@@ -23,8 +23,9 @@ Object = dict[str, Any]
 
 
 class Body(BaseModel):
-    """What the bodies have in common: types are not converted."""
+    """What the bodies have in common: types are not converted. ``text_field`` holds what the model reads."""
 
+    text_field: ClassVar[str] = ""
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
@@ -69,6 +70,7 @@ class Reasoning(Body):
 class ConversationBody(Body):
     """What a prompt is made of."""
 
+    text_field = "messages"
     messages: list[Object] = Field(examples=[[{"role": "user", "content": "Hello!"}]])
     tools: list[Object] | None = None
     tool_choice: str | Object | None = None
@@ -102,6 +104,7 @@ class ChatBody(ConversationBody, _Sampling):
 class CompletionBody(_Sampling):
     """POST /v1/completions."""
 
+    text_field = "prompt"
     prompt: (
         str
         | Annotated[list[str], Len(1, 128)]
@@ -118,6 +121,7 @@ class CompletionBody(_Sampling):
 class TokenizeBody(Body):
     """POST /tokenize."""
 
+    text_field = "content"
     content: str = Field(examples=["Hello!"])
     add_special: bool | None = Field(None, description="Changes nothing: EXAONE 4 adds no tokens.")
     parse_special: bool | None = Field(None, description="Markers are the tokens that they name; true by default.")
@@ -127,6 +131,7 @@ class TokenizeBody(Body):
 class _Judging(Body):
     """How texts are read that are judged, not talked with."""
 
+    text_field = "input"
     model: str | None = Field(None, description="Ignored: there is one model.")
     stride: int | None = Field(None, description="Cut long texts into windows that share this many tokens.")
     max_length: int | None = Field(None, description="The most tokens of a window.")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from exaone4_gguf.errors import ContextOverflow, PromptError, RequestError
+from exaone4_gguf.errors import ContextOverflow, PromptError, RequestError, TextTooLong
 
 _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 """The error's type by its status; other requests are invalid, and from 500 on it is the server."""
@@ -53,7 +53,7 @@ def problem_of(error: BaseException) -> Problem:
         case Problem():
             return error
         case ContextOverflow():
-            return Problem(400, str(error), code="context_length_exceeded", param="messages")
+            return too_long(error, "messages")
         case RequestError() | PromptError():
             return Problem(400, str(error), code="invalid_value", param=_param(str(error)))
         case ValidationError():
@@ -62,6 +62,16 @@ def problem_of(error: BaseException) -> Problem:
             return Problem(400, "the request is nested too deeply", code="too_deeply_nested")
         case _:
             return Problem(500, "the model could not answer this request; the server's log says why")
+
+
+def too_long(error: ContextOverflow | TextTooLong, field: str) -> Problem:
+    """What was in the field does not fit: in OpenAI's words, by which programs know that they have to shorten it."""
+    limit = error.available + isinstance(error, ContextOverflow)  # a prompt leaves room for one token
+    message = (
+        f"This model's maximum context length is {limit} tokens. "
+        f"However, your {field} resulted in {error.needed} tokens: {error}"
+    )
+    return Problem(400, message, code="context_length_exceeded", param=field)
 
 
 def _param(message: str) -> str | None:

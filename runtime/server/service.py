@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from exaone4_gguf.errors import ContextOverflow, TextTooLong
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.server import asking, judging
 from exaone4_gguf.runtime.server.asking import Asked
@@ -28,7 +29,7 @@ from exaone4_gguf.runtime.server.engine import Engine, Item, Job
 from exaone4_gguf.runtime.server.guard import too_large
 from exaone4_gguf.runtime.server.judging import JudgedAnswers
 from exaone4_gguf.runtime.server.metrics import Metrics
-from exaone4_gguf.runtime.server.problems import Problem
+from exaone4_gguf.runtime.server.problems import Problem, too_long
 from exaone4_gguf.runtime.server.settings import Settings
 from exaone4_gguf.runtime.server.stream import WAITING, EventStream, events, watching
 from exaone4_gguf.runtime.server.text_answers import TextAnswers
@@ -131,7 +132,10 @@ class Service:
 
         def work() -> tuple[Form, Found]:
             body = parsed(raw, form)
-            return body, ask(model, body)
+            try:
+                return body, ask(model, body)
+            except (ContextOverflow, TextTooLong) as e:
+                raise too_long(e, form.text_field) from None
 
         return await asyncio.get_running_loop().run_in_executor(self._preparing, work)
 

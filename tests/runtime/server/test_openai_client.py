@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 
 from exaone4_gguf.demo.conversations import CONVERSATIONS, ROLL_DICE
 from exaone4_gguf.runtime.server.serve import Server
-from tests.runtime.server.running import running
+from tests.runtime.server.running import post, running
 
 HELLO: Any = [{"role": "user", "content": "Hello!"}]
 DICE: Any = [{"role": "user", "content": "Roll D6 twice!"}]
@@ -361,6 +362,37 @@ def test_wrong_requests(ask: Any, fields: Any, param: str | None, code: str, mes
 def test_wrong_completions(client: Any, fields: Any, message: str) -> None:
     with pytest.raises(openai.BadRequestError, match=message):
         client.completions.create(model="any", **fields)
+
+
+LONG = "a " * 4000
+TOO_LONG = re.compile(
+    r"This model's maximum context length is (\d+) tokens. However, your (\w+) resulted in (\d+) tokens"
+)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "field", "value"),
+    [
+        ("/v1/chat/completions", "messages", [{"role": "user", "content": LONG}]),
+        ("/v1/completions", "prompt", LONG),
+        ("/v1/completions", "prompt", ["short", LONG]),
+        ("/v1/completions", "prompt", [5] * 2048),
+        ("/v1/embeddings", "input", LONG),
+        ("/v1/embeddings", "input", ["short", LONG]),
+    ],
+)
+def test_what_is_too_long_is_told_in_openais_words(
+    server: Server, path: str, field: str, value: Any, stream: bool
+) -> None:
+    """Agents look for these words, and shorten what they send by the numbers."""
+    answer = post(server, path, {field: value, "stream": stream})
+    error = answer.error
+    assert (answer.status, error["code"], error["param"]) == (400, "context_length_exceeded", field)
+    found = TOO_LONG.match(error["message"])
+    assert found
+    assert (int(found[1]), found[2]) == (server.service.engine.model.n_ctx, field)
+    assert int(found[3]) >= int(found[1])
 
 
 def test_keys(demo_gguf: Path) -> None:
