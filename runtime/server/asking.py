@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.events import Event
 from exaone4_gguf.runtime.prompt import Prompt
 from exaone4_gguf.runtime.request import ChatOptions
 from exaone4_gguf.runtime.sampling import SAMPLING_NAMES
-from exaone4_gguf.runtime.server.bodies import ChatBody, CompletionBody, ConversationBody, Reasoning, TokenizeBody
+from exaone4_gguf.runtime.server.bodies import (
+    ChatBody,
+    CompletionBody,
+    ConversationBody,
+    Reasoning,
+    Thinking,
+    TokenizeBody,
+)
 from exaone4_gguf.runtime.server.problems import Problem
 from exaone4_gguf.runtime.server.settings import Settings
+from exaone4_gguf.runtime.server.unsupported import refuse
 from exaone4_gguf.runtime.tools import Tool, as_tools
+
+Value = TypeVar("Value")
 
 EFFORTS: dict[str, tuple[bool, int | None]] = {
     "none": (False, None),
@@ -116,6 +126,8 @@ def chat_options(body: ChatBody, settings: Settings) -> ChatOptions:
 
 def _of(body: ChatBody | CompletionBody, names: Sequence[str]) -> dict[str, Any]:
     given = {name: getattr(body, name) for name in names}
+    if body.repeat_penalty is None:
+        given["repeat_penalty"] = body.repetition_penalty
     if body.top_k == -1:  # clients of llama.cpp and vLLM turn it off so
         given["top_k"] = 0
     return {name: value for name, value in given.items() if value is not None}
@@ -145,12 +157,12 @@ def _seeded(options: Any, n: int) -> Iterator[Any]:
 def _reasoning(body: ConversationBody, settings: Settings) -> ChatOptions:
     """Whether to think, and how much: the most particular field that says something counts."""
     variables = dict(body.chat_template_kwargs or {})
-    given = _checked_bool(variables.pop("enable_thinking", None))
-    asked = body.reasoning if isinstance(body.reasoning, Reasoning) else Reasoning(enabled=body.reasoning)
-    effort, budget = body.reasoning_effort or asked.effort, _budget(body, asked)
+    ways = [Reasoning(enabled=_checked_bool(variables.pop("enable_thinking", None))), *_ways(body)]
+    effort, budget = body.reasoning_effort or _first(way.effort for way in ways), _budget(body, ways)
     wanted, most = _effort(effort) if effort else (None, None)
     of_budget = None if budget is None else budget != 0
-    thinks = next((v for v in (given, asked.enabled, wanted, of_budget) if v is not None), settings.reasoning)
+    enabled = _first(way.enabled for way in ways)
+    thinks = next((v for v in (enabled, wanted, of_budget) if v is not None), settings.reasoning)
     fallback = settings.reasoning_budget if most is None and not effort else most
     options: ChatOptions = {"reasoning": thinks, "template_kwargs": variables}
     if thinks:
@@ -158,9 +170,36 @@ def _reasoning(body: ConversationBody, settings: Settings) -> ChatOptions:
     return options
 
 
-def _budget(body: ConversationBody, asked: Reasoning) -> int | None:
-    found = (body.reasoning_budget, body.reasoning_budget_tokens, body.thinking_budget_tokens, asked.max_tokens)
-    return next((value for value in found if value is not None), None)
+def _ways(body: ConversationBody) -> Iterator[Reasoning]:
+    """What each field says of thinking, in OpenRouter's form."""
+    yield Reasoning(enabled=body.enable_thinking)
+    if isinstance(body.thinking, Thinking):
+        yield Reasoning(enabled=body.thinking.type == "enabled", max_tokens=body.thinking.budget_tokens)
+    else:
+        yield Reasoning(enabled=body.thinking)
+    yield Reasoning(effort=body.think) if isinstance(body.think, str) else Reasoning(enabled=body.think)
+    if not isinstance(body.reasoning, Reasoning):
+        yield Reasoning(enabled=body.reasoning)
+        return
+    if body.reasoning.exclude:
+        refuse("reasoning.exclude", "thoughts come as reasoning_content")
+    yield body.reasoning
+
+
+_BUDGETS = (
+    *("reasoning_budget", "reasoning_budget_tokens", "thinking_budget_tokens"),
+    *("thinking_budget", "thinking_token_budget"),
+)
+
+
+def _budget(body: ConversationBody, ways: Sequence[Reasoning]) -> int | None:
+    named = (getattr(body, name) for name in _BUDGETS)
+    return _first((*named, *(way.max_tokens for way in ways)))
+
+
+def _first(values: Iterable[Value | None]) -> Value | None:
+    """The first that says something."""
+    return next((value for value in values if value is not None), None)
 
 
 def _effort(name: str) -> tuple[bool, int | None]:
@@ -185,12 +224,8 @@ def _prompts(given: str | list[str] | list[int] | list[list[int]]) -> Sequence[s
 
 def _check_supported(body: ChatBody) -> None:
     """Raises Problem for what would be taken in silence and change the answer."""
-    for name, instead in (("functions", "tools"), ("function_call", "tool_choice")):
-        if getattr(body, name) is not None:
-            _refuse(name, f"is OpenAI's old form; use {instead}")
     if body.top_logprobs is not None and not body.logprobs:
         _refuse("top_logprobs", "needs logprobs to be true")
-    _check_steering(body)
 
 
 def _check_completion(body: CompletionBody) -> None:
@@ -200,14 +235,6 @@ def _check_completion(body: CompletionBody) -> None:
         _refuse("best_of", "is not supported; ask for n answers, and choose")
     if body.echo and body.logprobs is not None:
         _refuse("echo", "is not supported together with logprobs")
-    _check_steering(body)
-
-
-def _check_steering(body: ChatBody | CompletionBody) -> None:
-    if body.logit_bias:
-        _refuse("logit_bias", "is not supported")
-    if body.grammar:
-        _refuse("grammar", "is not supported; use response_format with a schema")
 
 
 def _refuse(field: str, why: str) -> None:

@@ -1,7 +1,7 @@
 """The bodies of requests: which fields there are, and their types. What they mean is in ``asking.py``.
 
-Unknown fields are ignored, as OpenAI's clients send many; a known one with another type is an error. The runtime
-looks into messages, tools and schemas.
+A field with another type is an error, and so is one of other servers that would change the answer (``unsupported``).
+All others are ignored, as OpenAI's clients send many. The runtime looks into messages, tools and schemas.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, Field
 
 from exaone4_gguf.runtime.server.problems import Problem
+from exaone4_gguf.runtime.server.unsupported import check_supported
 from exaone4_gguf.runtime.text import without_lone_surrogates
 
 MAX_DEPTH = 128
@@ -51,12 +52,11 @@ class _Sampling(Body):
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repeat_penalty: float | None = None
+    repetition_penalty: float | None = Field(None, description="vLLM's name for repeat_penalty.")
     preset: str | None = None
     ignore_eos: bool | None = None
     max_tokens: int | None = None
     n_predict: int | None = Field(None, description="llama-server's name for max_tokens.")
-    grammar: str | None = Field(None, description="Not supported: refused unless it is empty.")
-    logit_bias: Object | None = Field(None, description="Not supported: refused unless it is empty.")
 
 
 class Reasoning(Body):
@@ -65,6 +65,14 @@ class Reasoning(Body):
     enabled: bool | None = None
     effort: str | None = None
     max_tokens: int | None = None
+    exclude: bool | None = Field(None, description="Not supported: refused unless it is false.")
+
+
+class Thinking(Body):
+    """Anthropic's form of the same."""
+
+    type: Literal["enabled", "disabled"]
+    budget_tokens: int | None = None
 
 
 class ConversationBody(Body):
@@ -75,11 +83,16 @@ class ConversationBody(Body):
     tools: list[Object] | None = None
     tool_choice: str | Object | None = None
     chat_template_kwargs: Object | None = None
+    enable_thinking: bool | None = Field(None, description="Qwen's place for chat_template_kwargs.enable_thinking.")
+    thinking: bool | Thinking | None = Field(None, description="Anthropic's and DeepSeek's form.")
+    think: bool | str | None = Field(None, description="Ollama's form: whether to think, or the effort.")
     reasoning: bool | Reasoning | None = None
     reasoning_effort: str | None = None
     reasoning_budget: int | None = None
     reasoning_budget_tokens: int | None = Field(None, description="llama-server's name for reasoning_budget.")
     thinking_budget_tokens: int | None = Field(None, description="Its other name.")
+    thinking_budget: int | None = Field(None, description="Qwen's name for it.")
+    thinking_token_budget: int | None = Field(None, description="vLLM's name for it.")
 
 
 class ChatBody(ConversationBody, _Sampling):
@@ -97,8 +110,6 @@ class ChatBody(ConversationBody, _Sampling):
     thought_switching_penalty: float | None = None
     thought_switching_words: list[str] | None = None
     thought_switching_span: int | None = None
-    functions: list[Object] | None = Field(None, description="OpenAI's old form of tools: refused.")
-    function_call: str | Object | None = Field(None, description="OpenAI's old form of tool_choice: refused.")
 
 
 class CompletionBody(_Sampling):
@@ -176,7 +187,7 @@ def parsed(raw: bytes, form: type[Any_]) -> Any_:
     """The body in its form.
 
     Raises:
-        Problem: it is not JSON, or nested too deeply.
+        Problem: it is not JSON, nested too deeply, or has a field that is not supported.
         pydantic.ValidationError: a field has another type.
     """
     try:
@@ -189,7 +200,9 @@ def parsed(raw: bytes, form: type[Any_]) -> Any_:
         raise Problem(400, f"the body is not JSON: {e}", code="invalid_json") from None
     if _is_deeper(value, MAX_DEPTH):
         _refuse_depth()
-    return form.model_validate(value)
+    body = form.model_validate(value)
+    check_supported(value, form.model_fields)
+    return body
 
 
 def _refuse_depth() -> NoReturn:

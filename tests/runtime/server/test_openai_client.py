@@ -100,6 +100,17 @@ def test_reasoning(ask: Any) -> None:
         ({"extra_body": {"reasoning_budget": 0}}, False),
         ({"extra_body": {**THINKING, "reasoning_budget": 0}}, False),
         ({"extra_body": {**THINKING, "thinking_budget_tokens": 0}}, False),
+        ({"extra_body": {"enable_thinking": True}}, True),
+        ({"extra_body": {"enable_thinking": False, "thinking": True}}, False),
+        ({"extra_body": {**THINKING, "enable_thinking": False}}, True),
+        ({"extra_body": {"thinking": True}}, True),
+        ({"extra_body": {"thinking": {"type": "enabled", "budget_tokens": 2000}}}, True),
+        ({"extra_body": {"thinking": {"type": "disabled"}}, "reasoning_effort": "high"}, False),
+        ({"extra_body": {"think": True}}, True),
+        ({"extra_body": {"think": "low"}}, True),
+        ({"extra_body": {"think": False}, "reasoning_effort": "high"}, False),
+        ({"extra_body": {**THINKING, "thinking_budget": 0}}, False),
+        ({"extra_body": {"thinking_token_budget": 100}}, True),
     ],
 )
 def test_every_way_to_say_whether_to_think(ask: Any, fields: dict[str, Any], thinks: bool) -> None:
@@ -264,6 +275,8 @@ def test_a_stop_string(ask: Any) -> None:
 def test_penalties_change_the_answer(ask: Any) -> None:
     for name in ("presence_penalty", "frequency_penalty"):
         assert ask(HELLO, **{name: 50}, max_tokens=40).choices[0].message.content != GREETING
+    for name in ("repeat_penalty", "repetition_penalty"):
+        assert ask(HELLO, max_tokens=40, extra_body={name: 50}).choices[0].message.content != GREETING
 
 
 def test_unknown_fields_are_ignored(ask: Any) -> None:
@@ -336,6 +349,10 @@ def test_models(client: Any) -> None:
         ({"reasoning_effort": "wild"}, "reasoning_effort", "invalid_value", "one of: none"),
         ({"response_format": {"type": "xml"}}, "response_format", "invalid_value", "must be json_object"),
         ({"max_tokens": 0}, "max_tokens", "invalid_value", "from 1"),
+        ({"extra_body": {"enable_thinking": "yes"}}, "enable_thinking", "invalid_type", "valid boolean"),
+        ({"extra_body": {"thinking": {"type": "adaptive"}}}, "thinking", "invalid_type", "'enabled' or 'disabled'"),
+        ({"extra_body": {"think": "wild"}}, "reasoning_effort", "invalid_value", "one of: none"),
+        ({"extra_body": {"reasoning": {"exclude": True}}}, "reasoning.exclude", "unsupported_parameter", "thoughts"),
         ({"stop": [""]}, "stop", "invalid_value", "list of texts"),
     ],
 )
