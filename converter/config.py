@@ -12,6 +12,7 @@ from typing import Any
 from exaone4_gguf.converter.checkpoint import load_json
 from exaone4_gguf.converter.classes import CAUSAL, CLASSES, HeadConfig, ModelClass, read_head_config
 from exaone4_gguf.converter.rope import RopeScaling, positive_f32, read_rope
+from exaone4_gguf.converter.token_roles import TokenRoles, read_token_roles
 from exaone4_gguf.errors import ConfigError
 
 MODEL_TYPE = "exaone4"
@@ -68,9 +69,14 @@ class Exaone4Config:
     sliding_layers: tuple[bool, ...]
     rope_theta: float
     rope_scaling: RopeScaling | None
-    eos_token_ids: tuple[int, ...]
+    roles: TokenRoles
     model_class: ModelClass = CAUSAL
     head: HeadConfig | None = None
+
+    @property
+    def eos_token_ids(self) -> tuple[int, ...]:
+        """Those that config.json names; the tokenizer and generation_config.json may name others."""
+        return self.roles.ends
 
     @property
     def n_labels(self) -> int:
@@ -136,7 +142,7 @@ def parse_config(raw: dict[str, Any]) -> Exaone4Config:
         sliding_layers=_sliding_layers(raw, layers, window),
         rope_theta=theta,
         rope_scaling=scaling,
-        eos_token_ids=_token_ids(raw.get("eos_token_id")),
+        roles=read_token_roles(raw),
         model_class=model_class,
         head=read_head_config(raw, model_class),
     )
@@ -228,13 +234,6 @@ def _from_pattern(pattern: Any, layers: int) -> tuple[bool, ...]:
     if isinstance(pattern, int) and not isinstance(pattern, bool) and pattern > 0:
         return tuple((i + 1) % pattern != 0 for i in range(layers))
     raise ConfigError(f'sliding_window_pattern is {pattern!r}; it may be like "LLLG", a number, 0 or null')
-
-
-def _token_ids(value: Any) -> tuple[int, ...]:
-    ids = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
-        raise ConfigError(f"eos_token_id is {value!r}; it may be a token id or a list of them")
-    return tuple(ids)
 
 
 def _get(raw: dict[str, Any], key: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from exaone4_gguf.converter.chat_template import DEFAULT
 from exaone4_gguf.converter.config import Exaone4Config
 from exaone4_gguf.converter.gguf_file import ARCHITECTURE
 from exaone4_gguf.converter.gguf_values import Metadata, Value, ValueType, array, boolean, f32, string, strings, u32
+from exaone4_gguf.converter.token_roles import TokenRoles, joined, read_generation_config
 from exaone4_gguf.converter.tokenizer import Tokenizer
 from exaone4_gguf.errors import ConfigError
 from exaone4_gguf.quant.imatrix import ImportanceMatrix
@@ -26,9 +28,19 @@ LICENSE_TEXT_KEY = "exaone4_gguf.license_text"
 """EXAONE's licence must travel with derived files; GGUF's own keys hold only its name and link."""
 
 _LICENSE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md")
-_ROLE_KEYS = {"bos": "bos_token_id", "unk": "unknown_token_id", "pad": "padding_token_id"}
 _EOS_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
-"""llama.cpp ends a generation at each of these, so that a list of up to three ids fits."""
+"""llama.cpp ends a generation at each of these, so that up to three ids fit."""
+
+END_TOKENS_KEY = "exaone4_gguf.end_token_ids"
+"""All end tokens, where there are more than llama.cpp has keys for; this project's runtime heeds it."""
+
+_ENDS_BY_TEXT = frozenset(
+    (
+        *("<|eot_id|>", "<|im_end|>", "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "<EOT>", "_<EOT>", "[EOT]"),
+        *("[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>"),
+    )
+)
+"""llama.cpp ends a generation at these texts whatever the keys say (llama_vocab::impl::load, src/llama-vocab.cpp)."""
 
 QUANTIZATION_VERSION = 2  # GGML_QNT_VERSION (ggml.h)
 
@@ -40,13 +52,16 @@ def build_metadata(
 
     Args:
         n_params: number of weights, for the size label.
+
+    Raises:
+        ConfigError: a token that is to end a turn, say, is not in the vocabulary.
     """
     return dict(
         (
             ("general.architecture", string(ARCHITECTURE)),
             *_general(model_dir, n_params),
             *_hyperparameters(config),
-            *_tokenizer(config, tokenizer),
+            *_tokenizer(tokenizer, _roles(model_dir, config, tokenizer)),
             *_templates(templates),
         )
     )
@@ -170,32 +185,60 @@ def _hyperparameters(c: Exaone4Config) -> Iterator[tuple[str, Any]]:
     yield f"{ARCHITECTURE}.attention.rope_pattern", rope_pattern
 
 
-def _tokenizer(c: Exaone4Config, t: Tokenizer) -> Iterator[tuple[str, Any]]:
+def _tokenizer(t: Tokenizer, roles: TokenRoles) -> Iterator[tuple[str, Any]]:
     yield "tokenizer.ggml.model", string("gpt2")
     yield "tokenizer.ggml.pre", string(PRE_TOKENIZER)
     yield "tokenizer.ggml.tokens", strings(t.texts())
     yield "tokenizer.ggml.token_type", array(ValueType.INT32, map(int, t.types))
     if t.merges:
         yield "tokenizer.ggml.merges", strings(t.merges)
-    for role, key in _ROLE_KEYS.items():
-        if role in t.special_ids:
-            yield f"tokenizer.ggml.{key}", u32(t.special_ids[role])
-    for key, token_id in zip(_EOS_KEYS, _end_ids(c, t), strict=False):
-        yield f"tokenizer.ggml.{key}", u32(token_id)
+    yield from _role_keys(roles, t)
     yield "tokenizer.ggml.add_bos_token", boolean(t.adds_bos)
     yield "tokenizer.ggml.add_eos_token", boolean(t.adds_eos)
 
 
-def _end_ids(c: Exaone4Config, t: Tokenizer) -> list[int]:
-    """The ids that end a generation; the tokenizer's own end of turn comes first where it is among them."""
-    own = t.special_ids.get("eos")
-    ids = list(c.eos_token_ids) or [i for i in (own,) if i is not None]
-    for i in ids:
-        if i >= len(t.tokens):
-            raise ConfigError(f"eos_token_id {i} is not in the vocabulary of {len(t.tokens)} tokens")
-    if len(ids) > len(_EOS_KEYS):
-        _log.warning("eos_token_id has %d ids; llama.cpp stops at the first %d", len(ids), len(_EOS_KEYS))
-    return sorted(ids, key=lambda i: i != own)
+def _role_keys(roles: TokenRoles, t: Tokenizer) -> Iterator[tuple[str, Value]]:
+    ids = {"bos_token_id": roles.bos, "unknown_token_id": t.special_ids.get("unk"), "padding_token_id": roles.pad}
+    ids |= zip(_EOS_KEYS, roles.ends, strict=False)
+    for key, token in ids.items():
+        if token is not None:
+            yield f"tokenizer.ggml.{key}", u32(token)
+    if len(roles.ends) > len(_EOS_KEYS):
+        yield END_TOKENS_KEY, array(ValueType.UINT32, roles.ends)
+
+
+def _roles(model_dir: Path, c: Exaone4Config, t: Tokenizer) -> TokenRoles:
+    """Who says which token has which role: the tokenizer first, then generation_config.json, then config.json.
+
+    Raises:
+        ConfigError: an id is not in the vocabulary, or nobody names an end token.
+    """
+    own = TokenRoles(t.special_ids.get("bos"), t.special_ids.get("pad"), _one(t.special_ids.get("eos")))
+    roles = joined((own, read_generation_config(model_dir), c.roles))
+    for key, ids in (("bos", _one(roles.bos)), ("pad", _one(roles.pad)), ("eos", roles.ends)):
+        if beyond := [i for i in ids if i >= len(t.tokens)]:
+            raise ConfigError(f"{key}_token_id {beyond[0]} is not in the vocabulary of {len(t.tokens)} tokens")
+    if not roles.ends and c.model_class.speaks:
+        raise ConfigError(
+            f"{model_dir}: neither tokenizer_config.json nor generation_config.json nor config.json names an end "
+            "token; name one there: llama.cpp would end a turn at token 11"
+        )
+    return replace(roles, ends=_in_key_order(roles.ends, t))
+
+
+def _in_key_order(ends: tuple[int, ...], t: Tokenizer) -> tuple[int, ...]:
+    """The first stays; at its end are those for which llama.cpp needs no key."""
+    ordered = (*ends[:1], *sorted(ends[1:], key=lambda i: t.tokens[i] in _ENDS_BY_TEXT))
+    if unknown := [t.tokens[i] for i in ordered[len(_EOS_KEYS) :] if t.tokens[i] not in _ENDS_BY_TEXT]:
+        _log.warning(
+            "there are %d end tokens, and llama.cpp has keys for %d: its own programs go on after %s",
+            *(len(ends), len(_EOS_KEYS), ", ".join(map(repr, unknown))),
+        )
+    return ordered
+
+
+def _one(token: int | None) -> tuple[int, ...]:
+    return () if token is None else (token,)
 
 
 def _templates(templates: dict[str, str]) -> Iterator[tuple[str, Any]]:

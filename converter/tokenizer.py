@@ -18,7 +18,8 @@ from exaone4_gguf.errors import TokenizerError
 
 # The pattern of GPT-2's pre-tokenizer, which ByteLevel(use_regex=True) applies.
 GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-GPT2_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast", None)
+_GPT2_NAMES = ("GPT2Tokenizer", "GPT2TokenizerFast")
+GPT2_CLASSES = (*_GPT2_NAMES, None)
 
 
 class TokenType(IntEnum):
@@ -89,7 +90,7 @@ def read_tokenizer(model_dir: Path, *, check_pre_tokenizer: bool = True) -> Toke
             ``check_pre_tokenizer=False`` lets pass).
     """
     settings = _optional(model_dir / "tokenizer_config.json")
-    named = _special_tokens(_optional(model_dir / "special_tokens_map.json") | settings)
+    named = _special_tokens(settings, _optional(model_dir / "special_tokens_map.json"))
     if (path := model_dir / "tokenizer.json").is_file():
         read = _read_tokenizer_json
     elif (model_dir / "vocab.json").is_file() and (path := model_dir / "merges.txt").is_file():
@@ -109,15 +110,25 @@ def _optional(path: Path) -> dict[str, Any]:
     return load_json(path, TokenizerError) if path.is_file() else {}
 
 
-def _special_tokens(settings: dict[str, Any]) -> dict[str, str]:
-    """The texts of bos, eos, unk and pad."""
+def _special_tokens(settings: dict[str, Any], legacy_map: dict[str, Any]) -> dict[str, str]:
+    """The texts of bos, eos, unk and pad, as transformers reads them (PreTrainedTokenizerBase._from_pretrained).
+
+    special_tokens_map.json counts only where the settings have no added_tokens_decoder, and then more than they do.
+    What GPT2Tokenizer is not told, it takes for its own.
+    """
+    said = settings if "added_tokens_decoder" in settings else settings | legacy_map
+    if settings.get("tokenizer_class") in _GPT2_NAMES:
+        said = _GPT2_ROLES | said
     found = {}
     for role in ("bos", "eos", "unk", "pad"):
-        token = settings.get(f"{role}_token")
+        token = said.get(f"{role}_token")
         text = token.get("content") if isinstance(token, dict) else token
         if isinstance(text, str):
             found[role] = text
     return found
+
+
+_GPT2_ROLES = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
 
 
 def _read_tokenizer_json(path: Path, settings: dict[str, Any], named: dict[str, str], check: bool) -> Tokenizer:

@@ -359,7 +359,7 @@ class Exaone4:
         """Tokens -> text -> events, until a stop string, the end, or the limit."""
         decoder, stops, spans = Utf8Decoder(), StopStrings(request.stop), TokenSpans()
         for token in generation:
-            text = decoder.decode(token.piece)
+            text = decoder.decode(token.text)
             if kept is not None:
                 kept.append(token)
                 spans.came(token, text)

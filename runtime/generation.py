@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from exaone4_gguf.errors import ContextOverflow
@@ -21,11 +21,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TopLogprob:
-    """A token that might have come, with the natural logarithm of its probability."""
+    """A token that might have come, with the natural logarithm of its probability.
+
+    ``piece`` is what it is called. A control token is no part of a text, whatever it is called.
+    """
 
     id: int
     piece: bytes
     logprob: float
+    is_control: bool = field(default=False, kw_only=True)
+
+    @property
+    def text(self) -> bytes:
+        """What it adds to a text."""
+        return b"" if self.is_control else self.piece
 
 
 @dataclass(frozen=True)
@@ -158,15 +167,19 @@ class Generation:
 
     def _token(self, token: int, logits: Logits) -> Token:
         if self._top is None:
-            return Token(token, self._model.piece(token), math.nan)
+            return Token(token, self._model.piece(token), math.nan, is_control=self._model.is_control(token))
         import numpy as np
 
         logprobs = logits - np.logaddexp.reduce(logits.astype(np.float64))
         most = min(self._top, len(logprobs))
         likely = np.argpartition(logprobs, -most)[-most:].tolist() if most else []
         best = sorted(likely, key=lambda i: (-logprobs[i], i))
-        top = tuple(TopLogprob(int(i), self._model.piece(int(i)), float(logprobs[i])) for i in best)
-        return Token(token, self._model.piece(token), float(logprobs[token]), top)
+        top = tuple(self._likely(i, float(logprobs[i])) for i in best)
+        itself = self._likely(token, float(logprobs[token]))
+        return Token(itself.id, itself.piece, itself.logprob, top, is_control=itself.is_control)
+
+    def _likely(self, token: int, logprob: float) -> TopLogprob:
+        return TopLogprob(token, self._model.piece(token), logprob, is_control=self._model.is_control(token))
 
 
 def check_fits(prompt: Sequence[int], context: Context) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone4_gguf.errors import GGUFError
+from exaone4_gguf.runtime.end_tokens import named_end_tokens
 from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.window import any_layer_slides
 
@@ -97,8 +98,8 @@ class Model:
     @functools.cached_property
     def control_texts(self) -> tuple[str, ...]:
         """The texts that steer a conversation: all control tokens, and the six markers."""
-        is_control, get_text = self._api.llama_vocab_is_control, self._api.llama_vocab_get_text
-        controls = (i for i in range(self.n_vocab) if is_control(self.vocab, i))
+        get_text = self._api.llama_vocab_get_text
+        controls = filter(self.is_control, range(self.n_vocab))
         texts = [get_text(self.vocab, i).decode("utf-8", errors="replace") for i in controls]
         return (*texts, *MARKERS)
 
@@ -130,10 +131,20 @@ class Model:
                 return buffer.raw[:count]
             size = -count
 
+    def text(self, token: int) -> bytes:
+        """What the token adds to a text: its bytes, or nothing if it is a control token, whose piece is its name."""
+        return b"" if self.is_control(token) else self.piece(token)
+
     @functools.cached_property
     def end_tokens(self) -> frozenset[int]:
-        """The tokens that end a generation in llama.cpp."""
-        return frozenset(i for i in range(self.n_vocab) if self._api.llama_vocab_is_eog(self.vocab, i))
+        """The tokens that end a generation: in llama.cpp, and those that the file names beyond."""
+        ends = {i for i in range(self.n_vocab) if self._api.llama_vocab_is_eog(self.vocab, i)}
+        named = named_end_tokens(self.path, self.metadata)
+        return frozenset(ends.union(i for i in named if i < self.n_vocab))
+
+    def is_control(self, token: int) -> bool:
+        """Whether it steers the conversation and is never a part of its text."""
+        return bool(self._api.llama_vocab_is_control(self.vocab, token))
 
     def _check_model(self, vocab_only: bool) -> None:
         architecture = self.metadata.get("general.architecture")

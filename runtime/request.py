@@ -92,7 +92,7 @@ class Request:
             found.append(ReasoningMinimum(tracker, least, model.tokenize, model.end_tokens))
         if (most := self._budget) is not None and most > 0:
             message = self.options.get("reasoning_message") or ""
-            found.append(ReasoningBudget(tracker, most, model.tokenize, model.piece, message))
+            found.append(ReasoningBudget(tracker, most, model.tokenize, model.text, message))
         if strength := self.options.get("thought_switching_penalty"):
             span = self.options.get("thought_switching_span") or SWITCH_SPAN
             words = tuple(self.options.get("thought_switching_words") or SWITCH_WORDS)

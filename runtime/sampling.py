@@ -156,7 +156,7 @@ class Sampler:
         self._api.llama_sampler_accept(self._chain, token)
 
     def _choose_constrained(self, logits: Logits) -> int:
-        """Among the tokens that the grammar allows, one that is whole characters with what came before.
+        """Among the tokens that the grammar allows, one that is text, in whole characters with what came before.
 
         llama.cpp's grammars let malformed UTF-8 pass. Where nothing is left, the turn ends.
         """
@@ -171,8 +171,11 @@ class Sampler:
         return min(self._model.end_tokens)
 
     def _continues_text(self, token: int) -> bool:
-        if token in self._model.end_tokens:
+        """Whether the text goes on with it, or ends. What llama.cpp knows no end token by is text to its grammars."""
+        if self._api.llama_vocab_is_eog(self._model.vocab, token):
             return not self._unfinished
+        if token in self._model.end_tokens or self._model.is_control(token):
+            return False
         return _unfinished_character(self._unfinished + self._model.piece(token)) is not None
 
     def _samplers(self, s: Sampling) -> list[Any]:

@@ -149,11 +149,13 @@ def _logprobs(tokens: Iterable[Any]) -> Json:
 
 
 def _logprob(token: TopLogprob) -> Json:
-    return {"token": text_of(token), "logprob": logprob_of(token), "bytes": list(token.piece)}
+    """OpenAI's form: what is no text has no bytes."""
+    told = None if token.is_control else list(token.piece)
+    return {"token": text_of(token), "logprob": logprob_of(token), "bytes": told}
 
 
 def text_of(token: TopLogprob) -> str:
-    """A token's text; what is no whole character shows as its sign."""
+    """What a token is called, its text usually; what is no whole character shows as its sign."""
     return token.piece.decode(errors="replace")
 
 

@@ -92,7 +92,7 @@ class TextAnswers:
         offsets = []
         for token in tokens:
             offsets.append(self._offsets.get(index, 0))
-            self._offsets[index] = offsets[-1] + len(text_of(token))
+            self._offsets[index] = offsets[-1] + len(token.text.decode(errors="replace"))
         return {
             "tokens": [text_of(token) for token in tokens],
             "token_logprobs": [logprob_of(token) for token in tokens],
