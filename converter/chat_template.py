@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.checkpoint import load_json
+from exaone4_gguf.converter.checkpoint import load_json, load_text
 from exaone4_gguf.errors import TokenizerError
 
 DEFAULT = "default"
@@ -22,9 +22,9 @@ def read_chat_templates(model_dir: Path) -> dict[str, str]:
         TokenizerError: a template is no text.
     """
     if (path := model_dir / "chat_template.jinja").is_file():
-        templates = {DEFAULT: _text(path)}
+        templates = {DEFAULT: load_text(path, TokenizerError)}
         extra = sorted((model_dir / "additional_chat_templates").glob("*.jinja"))
-        return templates | {p.stem: _text(p) for p in extra}
+        return templates | {p.stem: load_text(p, TokenizerError) for p in extra}
     settings = model_dir / "tokenizer_config.json"
     field = load_json(settings, TokenizerError).get("chat_template") if settings.is_file() else None
     if isinstance(field, str):
@@ -95,13 +95,6 @@ def for_llama_server(template: str) -> str:
 
 
 _UNKNOWN_FORM = "the chat template has not the form that can be changed for llama-server"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError:
-        raise TokenizerError(f"{path}: not UTF-8 text") from None
 
 
 def _named(path: Path, entry: Any) -> tuple[str, str]:

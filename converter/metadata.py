@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exaone4_gguf.converter.chat_template import DEFAULT
+from exaone4_gguf.converter.checkpoint import check_text
 from exaone4_gguf.converter.config import Exaone4Config
 from exaone4_gguf.converter.gguf_file import ARCHITECTURE
 from exaone4_gguf.converter.gguf_values import Metadata, Value, ValueType, array, boolean, f32, string, strings, u32
@@ -104,6 +105,7 @@ def _general(model_dir: Path, n_params: int) -> Iterator[tuple[str, Any]]:
 
 def _license_text(model_dir: Path) -> str:
     for name in _LICENSE_FILES:
+        check_text(model_dir / name)
         if (path := model_dir / name).is_file() and (text := path.read_text("utf-8", errors="replace")).strip():
             return text
     return ""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exaone4_gguf.converter.chat_template import read_chat_templates, with_llama_server_form
-from exaone4_gguf.converter.checkpoint import read_tensors
+from exaone4_gguf.converter.checkpoint import read_tensors, weight_files
 from exaone4_gguf.converter.classes import CLASSES
 from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it, read_config
 from exaone4_gguf.converter.fingerprint import WEIGHTS_ID_KEY, weights_id
@@ -21,8 +21,9 @@ from exaone4_gguf.converter.names import BLOCK_TENSORS, MODEL_TENSORS
 from exaone4_gguf.converter.plan import in_file_order
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.converter.tokenizer import read_tokenizer
+from exaone4_gguf.converter.weight_files import named
 from exaone4_gguf.converter.weights import gguf_tensors, head_tensors
-from exaone4_gguf.errors import ConfigError, GGUFError
+from exaone4_gguf.errors import CheckpointError, ConfigError, GGUFError
 from exaone4_gguf.quant.types import TYPES, TensorType
 
 _log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def from_checkpoint(folder: Path, *, strict: bool = True, template_for_llama_ser
     if template_for_llama_server:
         templates = with_llama_server_form(folder, templates)
     found = read_tensors(folder)
-    tensors = in_file_order(gguf_tensors(config, found))
+    tensors = _gguf_tensors(folder, config, found)
     metadata = build_metadata(folder, config, tokenizer, templates, sum(t.n_weights for t in tensors))
     metadata |= _class_keys(config, tensors)
     head = make_head(config.head, metadata, head_tensors(config, found)) if config.head else None
@@ -85,6 +86,14 @@ def from_checkpoint(folder: Path, *, strict: bool = True, template_for_llama_ser
     window, sliding = config.sliding_window, config.sliding_layers
     gqa = config.num_attention_heads // config.num_key_value_heads
     return Model(metadata, tensors, types, config.num_hidden_layers, window, sliding, gqa, inputs, head)
+
+
+def _gguf_tensors(folder: Path, config: Exaone4Config, found: Mapping[str, SourceTensor]) -> list[SourceTensor]:
+    """The tensors in file order. What does not fit is told with the files that it was looked for in."""
+    try:
+        return in_file_order(gguf_tensors(config, found))
+    except CheckpointError as e:
+        raise CheckpointError(f"{folder}: {e}; in {named(weight_files(folder))}") from None
 
 
 def _class_keys(config: Exaone4Config, tensors: Sequence[SourceTensor]) -> Metadata:

@@ -12,6 +12,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from exaone4_gguf.converter.disguise import disguise
 from exaone4_gguf.converter.source import Bytes, SourceTensor, as_rows, map_file
 from exaone4_gguf.errors import CheckpointError
 from exaone4_gguf.quant.types import TYPES, TensorType
@@ -35,7 +36,8 @@ def read_safetensors(path: Path) -> dict[str, SourceTensor]:
     try:
         return _parse(raw)
     except CheckpointError as e:
-        raise CheckpointError(f"{path}: {e}") from None
+        told = disguise(path)
+        raise CheckpointError(f"{path}: it is {told}" if told else f"{path}: {e}") from None
 
 
 def _parse(raw: Bytes) -> dict[str, SourceTensor]:

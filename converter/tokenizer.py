@@ -13,7 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.checkpoint import load_json
+from exaone4_gguf.converter.checkpoint import load_json, load_text
 from exaone4_gguf.errors import TokenizerError
 
 # The pattern of GPT-2's pre-tokenizer, which ByteLevel(use_regex=True) applies.
@@ -154,7 +154,7 @@ def _read_vocab_and_merges(path: Path, settings: dict[str, Any], named: dict[str
         raise TokenizerError("add_prefix_space is true; llama.cpp's exaone4 adds no blank")
     vocab = load_json(path.with_name("vocab.json"), TokenizerError)
     added = list(_added_beside(path.parent, settings, vocab, named, check))
-    lines = path.read_text("utf-8").split("\n")
+    lines = load_text(path, TokenizerError).split("\n")
     merges = [line.rstrip("\r") for line in lines if line.strip() and not line.startswith("#version")]
     tokenizer = _assemble(vocab, merges, added, named)
     return replace(tokenizer, adds_bos=settings.get("add_bos_token") is True)

@@ -36,9 +36,23 @@ def gguf_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> li
     """
     expected = list(expected_tensors(config))
     head = list(expected_head_tensors(config))
+    found = _with_embedding(config, found)
     _check_there(config, [*expected, *head], found)
     _check_left_over(config, found, {e.hf_name for e in (*expected, *head)})
     return [_renamed(found[e.hf_name], e.gguf_name) for e in expected] + list(_rope_freqs(config))
+
+
+def _with_embedding(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> Mapping[str, SourceTensor]:
+    """The tensors, the embedding under its own name: where it is tied, it may have been saved as ``lm_head`` alone.
+
+    transformers ties both ways (``PreTrainedModel.tie_weights``).
+    """
+    embedding = config.model_class.prefix + EMBEDDING
+    tied = config.model_class.speaks and config.tie_word_embeddings
+    if not tied or embedding in found or LM_HEAD not in found:
+        return found
+    others = {name: tensor for name, tensor in found.items() if name != LM_HEAD}
+    return others | {embedding: found[LM_HEAD]}
 
 
 def head_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> list[SourceTensor]:
@@ -48,8 +62,11 @@ def head_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> li
 
 def _check_there(config: Exaone4Config, expected: list[ExpectedTensor], found: Mapping[str, SourceTensor]) -> None:
     if missing := [e for e in expected if e.hf_name not in found]:
+        first, expected_names = missing[0], {e.hf_name for e in expected}
+        others = [tensor.name for name, tensor in found.items() if name not in expected_names]
+        told = f"; there is {others[0]} instead ({len(others)} others in all)" if others else ""
         raise CheckpointError(
-            f"tensor {missing[0].hf_name} of shape {list(missing[0].shape)} is missing ({len(missing)} in all)"
+            f"tensor {first.hf_name} of shape {list(first.shape)} is missing ({len(missing)} in all){told}"
         )
     for e in expected:
         if found[e.hf_name].shape != e.shape:

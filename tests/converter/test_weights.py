@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Exaone4ForCausalLM
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.errors import CheckpointError
@@ -55,3 +56,23 @@ def test_saved_rotary_buffers_are_ignored(tmp_path: Path) -> None:
 def test_an_untied_model_needs_its_head(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="tensor lm_head.weight of shape .* is missing"):
         converted(tmp_path, lambda t: t.pop(HEAD), tie_word_embeddings=False)
+
+
+def test_a_tied_matrix_may_have_the_heads_name_alone(tmp_path: Path, full_gguf: Path) -> None:
+    config = full_config()
+    tensors = random_tensors(config)
+    tensors[HEAD] = tensors.pop(EMBEDDING)
+    folder = write_checkpoint(tmp_path / "EXAONE-4.0-Tiny", config, tensors)
+    assert convert(folder, tmp_path / "a.gguf").paths[0].read_bytes() == full_gguf.read_bytes()
+    model = Exaone4ForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)  # transformers reads it so
+    assert torch.equal(model.model.embed_tokens.weight, tensors[HEAD])
+
+
+def test_an_untied_model_needs_both(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"tensor model.embed_tokens.weight of shape .* is missing \(1 in all\)"):
+        converted(tmp_path, lambda t: t.pop(EMBEDDING), tie_word_embeddings=False)
+
+
+def test_a_tied_matrix_of_another_shape_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"has shape \[703, 256\]; config.json says \[704, 256\]"):
+        converted(tmp_path, lambda t: t.update({HEAD: t.pop(EMBEDDING)[:-1].clone()}))
