@@ -219,10 +219,13 @@ def quantize(infile: Path, out: Path, outtype: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
-def inspect(path: Path, as_json: bool) -> None:
-    """Show what a GGUF file, or a checkpoint, is."""
+def inspect(path: str, as_json: bool) -> None:
+    """Show what a GGUF file, or a checkpoint, is.
+
+    PATH is a file, a Hugging Face folder, or the id of a repository on the Hugging Face Hub.
+    """
     from exaone4_gguf.converter.inspect import inspect
 
     summary = inspect(path)

@@ -71,7 +71,10 @@ class Summary:
 
 
 def inspect(path: str | Path) -> Summary:
-    """Read a GGUF file (any part of a split one), or a Hugging Face folder, and sum it up.
+    """Read a GGUF file (any part of a split one), or a checkpoint, and sum it up.
+
+    Args:
+        path: the file, the Hugging Face folder, or the id of a repository on the Hugging Face Hub.
 
     Raises:
         Exaone4Error: it is neither, or it is damaged.
