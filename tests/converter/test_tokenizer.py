@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from exaone4_gguf.converter.tokenizer import GPT2_PATTERN, TokenType, read_tokenizer
+from exaone4_gguf.converter.bpe import GPT2_PATTERN
+from exaone4_gguf.converter.tokenizer import TokenType, read_tokenizer
 from exaone4_gguf.errors import TokenizerError
 
 FILES = ("tokenizer.json", "tokenizer_config.json")
