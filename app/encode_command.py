@@ -51,10 +51,14 @@ def _reading(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command()
 @_reading
 @click.option(
-    "--pooling", type=click.Choice(["mean", "last"]), default="mean", show_default=True, help="Of hidden states."
+    "--pooling",
+    type=click.Choice(["mean", "cls", "last"]),
+    help="Of hidden states; by default the file's, else the mean.",
 )
 @click.option("--normalize/--no-normalize", default=True, help="To a length of 1, which is the default.")
-def embed(file: str, source: IO[bytes], as_json: bool | None, pooling: str, normalize: bool, **options: Any) -> None:
+def embed(
+    file: str, source: IO[bytes], as_json: bool | None, pooling: str | None, normalize: bool, **options: Any
+) -> None:
     """A vector for each line of IN, or of stdin, as JSON lines.
 
     A line is a text, or JSON: a text, or an object with "text", whose other keys are kept.

@@ -13,12 +13,13 @@ from exaone4_gguf.converter.checkpoint import read_tensors, weight_files
 from exaone4_gguf.converter.classes import CLASSES
 from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it, read_config
 from exaone4_gguf.converter.fingerprint import WEIGHTS_ID_KEY, weights_id
-from exaone4_gguf.converter.gguf_file import SPLIT_KEYS, GGUFFile
-from exaone4_gguf.converter.gguf_values import Metadata, string
+from exaone4_gguf.converter.gguf_file import ARCHITECTURE, SPLIT_KEYS, GGUFFile
+from exaone4_gguf.converter.gguf_values import Metadata, string, u32
 from exaone4_gguf.converter.head import CLASS_KEY, Head, check_belongs, head_path, make_head, read_head
 from exaone4_gguf.converter.metadata import build_metadata, file_type_keys
 from exaone4_gguf.converter.names import BLOCK_TENSORS, MODEL_TENSORS
 from exaone4_gguf.converter.plan import in_file_order
+from exaone4_gguf.converter.pooling import read_pooling
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.converter.tokenizer import read_tokenizer
 from exaone4_gguf.converter.weight_files import named
@@ -27,6 +28,8 @@ from exaone4_gguf.errors import CheckpointError, ConfigError, GGUFError
 from exaone4_gguf.quant.types import TYPES, TensorType
 
 _log = logging.getLogger(__name__)
+
+POOLING_KEY = f"{ARCHITECTURE}.pooling_type"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def from_checkpoint(folder: Path, *, strict: bool = True, template_for_llama_ser
     found = read_tensors(folder)
     tensors = _gguf_tensors(folder, config, found)
     metadata = build_metadata(folder, config, tokenizer, templates, sum(t.n_weights for t in tensors))
-    metadata |= _class_keys(config, tensors)
+    metadata |= _class_keys(config, tensors) | _pooling_key(folder, strict)
     head = make_head(config.head, metadata, head_tensors(config, found)) if config.head else None
     types = [TYPES["F32"] if len(t.shape) < 2 else t.type for t in tensors]  # llama.cpp wants its norms so
     inputs = tuple(path for path in folder.iterdir() if path.suffix != ".gguf")
@@ -102,6 +105,18 @@ def _class_keys(config: Exaone4Config, tensors: Sequence[SourceTensor]) -> Metad
         return {}
     keys = {CLASS_KEY: string(config.model_class.name)}
     return keys | {WEIGHTS_ID_KEY: string(weights_id(tensors))} if config.head else keys
+
+
+def _pooling_key(folder: Path, strict: bool) -> Metadata:
+    """How a folder of sentence-transformers pools."""
+    try:
+        pooling = read_pooling(folder)
+    except ConfigError as e:
+        if strict:
+            raise
+        _log.warning("%s", e)
+        return {}
+    return {} if pooling is None else {POOLING_KEY: u32(pooling)}
 
 
 def from_gguf(gguf: GGUFFile, *, strict: bool = True) -> Model:

@@ -266,7 +266,7 @@ class Exaone4:
         self,
         texts: Iterable[str],
         *,
-        pooling: str = "mean",
+        pooling: str | None = None,
         normalize: bool = True,
         **options: Unpack[EncodeOptions],
     ) -> Floats:

@@ -31,6 +31,7 @@ from exaone4_gguf.runtime.plain_text import (
     offsets,
     windows,
 )
+from exaone4_gguf.runtime.pooling import chosen_pooling
 from exaone4_gguf.runtime.spans import Answer, Tagged, TokenLabel, best_span, merged, trimmed
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-POOLINGS = ("mean", "last")
 
 
 class EncodeOptions(TypedDict, total=False):
@@ -184,14 +183,15 @@ class Encoder:
         self,
         texts: Iterable[str],
         *,
-        pooling: str = "mean",
+        pooling: str | None = None,
         normalize: bool = True,
         **options: Unpack[EncodeOptions],
     ) -> Floats:
         """A vector for each text, of shape (texts, width).
 
         Args:
-            pooling: the mean of all its tokens' hidden states, or that of the last. In windows, each token counts once.
+            pooling: the ``mean`` of all its tokens' hidden states, that of the first (``cls``), or of the ``last``; by
+                default what the file asks for, else the mean. In windows, each token counts once.
             normalize: to a length of 1.
 
         Raises:
@@ -199,18 +199,16 @@ class Encoder:
         """
         import numpy as np
 
-        if pooling not in POOLINGS:
-            raise RequestError(f"pooling is {pooling!r}; one of: {', '.join(POOLINGS)}")
+        pooling = chosen_pooling(pooling, self.model.metadata)
         listed = checked_texts(texts)
         sums = np.zeros((len(listed), self.model.n_embd), np.float64)
         counts = np.zeros((len(listed), 1))
         for window, first, states in self._states(self._windows_of(listed, options), options):
+            pooled = _pooled(pooling, window, first, states)
             if pooling == "last":
-                sums[window.text], counts[window.text] = states[-1], 1
-                continue
-            fresh = states[max(0, window.fresh - first) :]
-            sums[window.text] += fresh.sum(axis=0, dtype=np.float64)
-            counts[window.text] += len(fresh)
+                sums[window.text] = counts[window.text] = 0
+            sums[window.text] += pooled.sum(axis=0, dtype=np.float64)
+            counts[window.text] += len(pooled)
         vectors = sums / np.maximum(counts, 1)
         if normalize:
             vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.finfo(np.float32).tiny)
@@ -351,6 +349,15 @@ def _free(hidden: HiddenStates, model: Model | None) -> None:
     hidden.close()
     if model:
         model.close()
+
+
+def _pooled(pooling: str, window: Window, first: int, states: Floats) -> Floats:
+    """Those of a window's states, from its token ``first`` on, that a text's vector is made of."""
+    if pooling == "mean":
+        return states[max(0, window.fresh - first) :]
+    if pooling == "last":
+        return states[-1:]
+    return states[: int(window.first == first == 0)]
 
 
 def _checked_pairs(pairs: Any) -> list[tuple[str, str]]:

@@ -60,7 +60,7 @@ def read_lines(lines: Iterable[str], *, as_json: bool) -> Iterator[Line]:
 
 
 def embed_lines(
-    encoder: Encoder, lines: Iterable[Line], *, pooling: str, normalize: bool, **options: Unpack[EncodeOptions]
+    encoder: Encoder, lines: Iterable[Line], *, pooling: str | None, normalize: bool, **options: Unpack[EncodeOptions]
 ) -> Iterator[Result]:
     """A vector for each line.
 

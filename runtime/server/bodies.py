@@ -160,7 +160,7 @@ class EmbeddingBody(_Judging):
     ) = Field(examples=["Hello!"], description="Texts; token ids are refused.")
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: int | None = Field(None, description="Not supported: refused unless it is the model's.")
-    pooling: str | None = Field(None, description="mean (the default) or last.")
+    pooling: str | None = Field(None, description="mean, cls or last; by default the file's.")
     normalize: bool | None = Field(None, description="To a length of 1; true by default.")
 
 

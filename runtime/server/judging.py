@@ -51,7 +51,7 @@ def embeddings(model: Exaone4, body: EmbeddingBody) -> Asked:
 
     def embed(texts: Sequence[Any]) -> list[Json]:
         normalize = body.normalize is not False
-        vectors = model.embed(texts, pooling=body.pooling or "mean", normalize=normalize, **options)
+        vectors = model.embed(texts, pooling=body.pooling, normalize=normalize, **options)
         return [{"object": "embedding", "embedding": told(vector)} for vector in vectors]
 
     return _asked(model, cast(list[Text], texts), options, embed)

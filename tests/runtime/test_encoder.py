@@ -13,12 +13,14 @@ import pytest
 from transformers import pipeline
 
 from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.converter.gguf_values import u32
 from exaone4_gguf.errors import Exaone4Error, GGUFError, RequestError, RuntimeFailure
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.encoder import Encoder
 from exaone4_gguf.runtime.plain_text import encode
+from exaone4_gguf.runtime.pooling import KEY, POOLINGS
 from exaone4_gguf.runtime.spans import trimmed
-from tests.checkpoints import LABELS
+from tests.checkpoints import LABELS, full_config, random_tensors, write_checkpoint
 from tests.classes import (
     BASE,
     CLASSES,
@@ -32,6 +34,8 @@ from tests.classes import (
     cosine,
     write_class,
 )
+from tests.converter.test_pooling import flags, write_modules
+from tests.proof.wrong_files import rewritten
 
 Folder = dict[tuple[str, str], Path]
 COSINES = {"F32": 0.9999, "Q8_0": 0.99}
@@ -70,6 +74,11 @@ def shape(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=COSINES)
 def type(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def pooled_by_hand(pooling: str, states: Floats) -> Floats:
+    """A text's hidden states as sentence-transformers pools them, without padding."""
+    return {"mean": states.mean(0), "cls": states[0], "last": states[-1]}[pooling]
 
 
 def sure(scores: Floats, margin: float) -> npt.NDArray[np.bool_]:
@@ -111,12 +120,43 @@ def test_hidden_states_and_embeddings_are_transformers(shape: str, type: str, fi
         for rows in encoder._hidden.run(ids):
             part = expected[rows.index][rows.first : rows.first + len(rows.states)]
             assert cosine(rows.states, part) >= COSINES[type]
-        for pooling, pooled in (("mean", [s.mean(0) for s in expected]), ("last", [s[-1] for s in expected])):
+        for pooling in POOLINGS:
+            pooled = [pooled_by_hand(pooling, states) for states in expected]
             vectors = encoder.embed(TEXTS, pooling=pooling)
             assert cosine(vectors, np.stack(pooled)) >= COSINES[type]
             assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
             plain = encoder.embed(TEXTS[:2], pooling=pooling, normalize=False)
             assert plain == pytest.approx(np.stack(pooled[:2]), abs=EXACT if type == "F32" else 2)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_the_pooling_of_a_file_is_the_default(number: int, files, references, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Whoever wrote the file; where it is asked for, another."""
+    path = rewritten(files[BASE, "full", "F32"], tmp_path / "a.gguf", {KEY: u32(number)})
+    expected = np.stack([pooled_by_hand(POOLINGS[number - 1], references[BASE, "full"].states(t)) for t in TEXTS])
+    with Encoder(path, n_ctx=2048, n_threads=1) as encoder:
+        vectors = encoder.embed(TEXTS)
+        assert cosine(vectors, expected) >= COSINES["F32"]
+        assert np.array_equal(vectors, encoder.embed(TEXTS, pooling=POOLINGS[number - 1]))
+        means = np.stack([references[BASE, "full"].states(text).mean(0) for text in TEXTS])
+        assert cosine(encoder.embed(TEXTS, pooling="mean"), means) >= COSINES["F32"]
+
+
+def test_the_first_token_is_that_of_the_first_window(embedder: Encoder) -> None:
+    whole = embedder.embed(TEXTS, pooling="cls")
+    assert cosine(embedder.embed(TEXTS, pooling="cls", max_length=8, stride=2), whole) >= COSINES["F32"]
+
+
+def test_a_pooling_that_is_unknown_is_not_taken_for_the_mean(files, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    source = files[BASE, "full", "F32"]
+    with Encoder(rewritten(source, tmp_path / "a.gguf", {KEY: u32(4)}), n_ctx=256, n_threads=1) as encoder:
+        with pytest.raises(
+            RequestError, match="asks for pooling type 4, which is unknown; say mean, cls, last"
+        ):
+            encoder.embed(["a"])
+        assert len(encoder.embed(["a"], pooling="mean")) == 1
+    with Encoder(rewritten(source, tmp_path / "b.gguf", {KEY: u32(0)}), n_ctx=256, n_threads=1) as encoder:
+        assert np.array_equal(encoder.embed(["a b c"]), encoder.embed(["a b c"], pooling="mean"))
 
 
 @pytest.mark.parametrize(("shape", "type"), [("full", "F32"), ("full", "Q8_0"), ("hybrid", "F32")])
@@ -242,7 +282,7 @@ def test_any_batch_will_do(n_batch: int, files, embedder: Encoder) -> None:  # t
         ({"texts": ["a", 5]}, "text 2 is '5'; it must be text"),
         ({"texts": [("a", "b")]}, "text 1 is .* it must be text"),
         ({"texts": ["a", ""]}, "text 2 is empty"),
-        ({"texts": ["a"], "pooling": "max"}, "pooling is 'max'; one of: mean, last"),
+        ({"texts": ["a"], "pooling": "max"}, "pooling is 'max'; one of: mean, cls, last"),
         ({"texts": ["a"], "stride": 2048}, "stride is 2048; windows of 2048 tokens can share from 0 to 2047"),
         ({"texts": ["a"], "stride": True}, "stride is True"),
         ({"texts": ["a"], "max_length": 0}, "max_length is 0"),
@@ -337,3 +377,16 @@ def test_wrong_numbers_are_refused_before_llama_cpp_sees_them(files) -> None:  #
     for wrong in arguments:
         with pytest.raises(Exaone4Error, match="must be a whole number"):
             Encoder(files[BASE, "full", "F32"], **wrong)
+
+
+def test_a_folder_of_sentence_transformers_that_also_talks(tmp_path: Path) -> None:
+    """Its vectors are pooled as it says; llama.cpp's logits for a conversation do not know of it."""
+    config = full_config()
+    tensors = random_tensors(config, "F32")
+    plain = convert(write_checkpoint(tmp_path / "a", config, tensors), tmp_path / "a.gguf").paths[0]
+    folder = write_modules(write_checkpoint(tmp_path / "b", config, tensors), flags("lasttoken"))
+    pooled = convert(folder, tmp_path / "b.gguf").paths[0]
+    with Exaone4(plain, n_ctx=256) as a, Exaone4(pooled, n_ctx=256) as b:
+        assert np.array_equal(b.embed(["a b c"]), a.embed(["a b c"], pooling="last"))
+        said = [m.chat([{"role": "user", "content": "Hi"}], preset="greedy", max_tokens=8) for m in (a, b)]
+        assert said[0].content == said[1].content

@@ -10,10 +10,13 @@ import openai
 import pytest
 
 from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.converter.gguf_values import u32
 from exaone4_gguf.runtime.head import head_path
+from exaone4_gguf.runtime.pooling import KEY, POOLINGS
 from exaone4_gguf.runtime.server.serve import Server
 from tests.checkpoints import LABELS
 from tests.classes import QUESTION, SEQUENCE, write_class
+from tests.proof.wrong_files import rewritten
 from tests.runtime.server.running import chat, post, request, running
 
 
@@ -42,6 +45,22 @@ def test_a_server_talks_and_embeds(server: Server) -> None:
     one = post(server, "/v1/embeddings", {"input": "text 69"}).json
     assert one["data"][0]["embedding"] == pytest.approx(many["data"][69]["embedding"], abs=1e-6)
     assert chat(server).json["choices"][0]["message"]["content"] == before
+
+
+@pytest.fixture(scope="module")
+def pooled(demo_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    file = rewritten(demo_gguf, tmp_path_factory.mktemp("pooled") / "a.gguf", {KEY: u32(3)})
+    with running(file, loading={"n_ctx": 512}) as server:
+        yield server
+
+
+def test_the_pooling_of_the_file_is_the_default(pooled: Server) -> None:
+    vectors = {
+        name: post(pooled, "/v1/embeddings", {"input": "a b c", "pooling": name}).json["data"][0]["embedding"]
+        for name in (None, *POOLINGS)
+    }
+    assert vectors[None] == vectors["last"]
+    assert len({tuple(vector) for vector in vectors.values()}) == len(POOLINGS)
 
 
 def test_a_classifier_classifies_and_does_not_chat(classifier: Server) -> None:
