@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from exaone4_gguf.proof.report import FileReport, Part, Report
 
@@ -120,23 +123,38 @@ def show(report: Report, as_json: bool = False, err: bool = False) -> None:
     for file in report.files:
         _show_file(console, file)
     if len(report.files) > 1:
-        console.print(_costs(report))
+        _show_costs(console, report)
 
 
-def _show_file(console: object, file: FileReport) -> None:
-    from rich.console import Console
+def _show_file(console: Console, file: FileReport) -> None:
     from rich.filesize import decimal
     from rich.text import Text
 
-    assert isinstance(console, Console)
     size = f" ({file.file_type}, {decimal(file.size)}) "
     console.print(Text(file.path, style="bold") + Text(size) + Text(file.verdict, style=_COLOURS[file.verdict]))
+    if another := file.another_model:
+        _show_line(console, Text("another model: ", style="bold red"), another)
     for part in file.parts:
-        label = Text(f"{part.name:<11}", style="cyan")
-        console.print(label + Text(f"{part.verdict:<14}", style=_COLOURS[part.verdict]) + Text(part.summary))
-        for line in _lines(part):
-            console.print(Text(f"{'':11}{line}"))
+        label = Text(f"{part.name:<11}", style="cyan") + Text(f"{part.verdict:<14}", style=_COLOURS[part.verdict])
+        _show_line(console, label, part.summary)
+        for line in [] if another else _lines(part):
+            _show_line(console, Text(" " * 11), line)
     console.print()
+
+
+def _show_line(console: Console, label: Text, line: str) -> None:
+    """On a terminal, what does not fit goes on under its beginning, between words; in a pipe a line stays one."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not console.is_terminal:
+        console.print(label + Text(line))
+        return
+    row = Table.grid()
+    row.add_column(width=len(label))
+    row.add_column(overflow="fold")
+    row.add_row(label, Text(line))
+    console.print(row, soft_wrap=False)
 
 
 def _lines(part: Part) -> list[str]:
@@ -146,20 +164,34 @@ def _lines(part: Part) -> list[str]:
     return [*lines, *(f"note: {note}" for note in part.notes)]
 
 
-def _costs(report: Report) -> Table:
-    """What each file costs beside the checkpoint."""
+def _show_costs(console: Console, report: Report) -> None:
+    """What each file costs beside the checkpoint; where a terminal is too narrow, its name stands above its row."""
+    from rich.text import Text
+
+    table = _costs(report, named=True)
+    if console.measure(table).minimum <= console.width:
+        console.print(table, soft_wrap=False)
+        return
+    for file in report.files:
+        console.print(Text(Path(file.path).name, style="bold"))
+        console.print(_costs(replace(report, files=(file,)), named=False), soft_wrap=False)
+
+
+def _costs(report: Report, *, named: bool) -> Table:
     from rich.filesize import decimal
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="cyan")
+    table = Table(box=None, pad_edge=False, padding=(0, 1 + named, 0, 0), header_style="cyan")
     columns = ("file", "type", "size", "bits", "verdict", "mean KL", "99% KL", "same top", "perplexity", "checkpoint's")
     for i, heading in enumerate(columns):
-        table.add_column(heading, justify="right" if 2 <= i <= 3 or i >= 5 else "left", no_wrap=True)
+        if named or heading != "file":
+            table.add_column(heading, justify="right" if 2 <= i <= 3 or i >= 5 else "left", no_wrap=True)
     for file in report.files:
-        row = [Path(file.path).name, file.file_type, decimal(file.size), f"{file.bits_per_weight:.2f}", file.verdict]
+        row = [Path(file.path).name] * named
+        row += [file.file_type, decimal(file.size), f"{file.bits_per_weight:.2f}", file.verdict]
         cost = file.figures("behaviour").get("cost")
         if cost:
-            row += [f"{cost['mean_kl']:.4g}", f"{cost['kl_99']:.4g}", f"{cost['same_top']:.1%}"]
+            row += [f"{cost['mean_kl']:.2g}", f"{cost['kl_99']:.2g}", f"{cost['same_top']:.1%}"]
             row += [f"{cost['perplexity']:.5g}", f"{cost['reference_perplexity']:.5g}"]
         table.add_row(*row)
     return table

@@ -4,21 +4,26 @@ With the checkpoint's weights, the reference tells what the file's types cost; t
 weights, it tells what the conversion got wrong, whatever the types: that decides. In between lies what ggml's kernels
 round (``rounding``), so the second comparison is made with inputs rounded as ggml does; what the rounding alone
 changes is measured beside it, and is what a right file may differ by at most.
+
+A lossless file costs nothing: in the reference its weights and the checkpoint's give the same logits, and that decides
+as well (``weights``).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from exaone4_gguf.converter.config import Exaone4Config
 from exaone4_gguf.converter.gguf_file import GGUFFile
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.errors import GGUFError, RuntimeFailure
+from exaone4_gguf.proof.checkpoint import Checkpoint
+from exaone4_gguf.proof.configuration import Configuration
 from exaone4_gguf.proof.corpus import PROSE
+from exaone4_gguf.proof.names import by_transformers_names
 from exaone4_gguf.proof.report import Finding, Part, judged, not_evaluated
 from exaone4_gguf.runtime.context import CACHE_TYPES, Context
 from exaone4_gguf.runtime.machine import available_memory, physical_cores
@@ -51,40 +56,39 @@ def choose_tokens(n: int, tokenize: Callable[[str], list[int]], data: str) -> li
     return (ids * (n // len(ids) + 1))[:n]
 
 
-def memory_needed(config: Exaone4Config, gguf: GGUFFile, n_tokens: int) -> int:
-    """Bytes that llama.cpp takes: the file, which it maps, a cache in 32 bits, and its buffers."""
-    weights = sum(t.rows.nbytes for t in gguf.tensors.values())
-    cache = 4 * 2 * config.num_hidden_layers * config.kv_size * (n_tokens + BATCH)
-    return weights + cache + _BUFFERS + 4 * 3 * BATCH * config.vocab_size
-
-
 @dataclass
 class Behaviour:
     """The comparison for several files of one checkpoint; the checkpoint's side is computed once.
 
     Args:
-        tensors: the checkpoint's, by their GGUF names.
         tokens: what both read, as one sequence.
-        tell: is told how much memory llama.cpp will need.
     """
 
-    config: Exaone4Config
-    tensors: Sequence[SourceTensor]
+    checkpoint: Checkpoint
     tokens: Sequence[int]
-    tell: Callable[[str], None] = lambda line: None
 
-    def weights_used(self, gguf: GGUFFile) -> int:
+    @property
+    def _config(self) -> Configuration:
+        return self.checkpoint.config
+
+    def weights_used(self) -> int:
         """How many weights ``check`` will tell its progress of."""
-        blocks = sum(t.n_weights for t in self.tensors if len(t.shape) == 2 and t.name.startswith("blk."))
+        blocks = sum(t.n_weights for name, t in self.checkpoint.tensors.items() if ".layers." in name)
         batches = -(-len(self.tokens) // BATCH)
-        passes = 1 if "_checkpoint" in self.__dict__ else 2
-        return passes * blocks + 2 * batches * self.config.vocab_size * self.config.hidden_size
+        passes = 1 if "_of_checkpoint" in self.__dict__ else 2
+        return passes * blocks + 2 * batches * self._config.vocab_size * self._config.hidden_size
+
+    def memory_needed(self, gguf: GGUFFile) -> int:
+        """Bytes that llama.cpp takes: the file, which it maps, a cache in 32 bits, and its buffers."""
+        c = self._config
+        weights = sum(t.rows.nbytes for t in gguf.tensors.values())
+        cache = 4 * 2 * c.num_hidden_layers * c.kv_size * (len(self.tokens) + BATCH)
+        return weights + cache + _BUFFERS + 4 * 3 * BATCH * c.vocab_size
 
     def check(self, gguf: GGUFFile, progress: Callable[[int], None] = lambda n: None) -> Part:
         """Compare one file. Its tensors must be there, in their shapes."""
         self._progress = progress
-        needed, free = memory_needed(self.config, gguf, len(self.tokens)), available_memory()
-        self.tell(f"llama.cpp needs {needed / 1e9:.1f} GB of memory for {gguf.path.name}")
+        needed, free = self.memory_needed(gguf), available_memory()
         if free is not None and free < needed:
             return not_evaluated(NAME, f"llama.cpp needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} are free")
         try:
@@ -102,6 +106,10 @@ class Behaviour:
         if not own.mean_kl <= limit:
             what = f"mean KL {own.mean_kl:.2g} to the reference with the file's own weights; a right file has at most"
             wrong.append(Finding("logits", f"{what} {limit:.2g}"))
+        kept = figures.get("weights")
+        if kept and not kept.mean_kl <= FLOOR:
+            what = f"mean KL {kept.mean_kl:.2g} between its weights and the checkpoint's, both in the reference"
+            wrong.append(Finding("weights", f"{what}; a lossless file has at most {FLOOR:.2g}"))
         summary = (
             f"{own.tokens:,} tokens: mean KL {own.mean_kl:.2g} with the file's own weights (at most {limit:.2g}), "
             f"{cost.mean_kl:.2g} with the checkpoint's"
@@ -110,7 +118,7 @@ class Behaviour:
         return judged(NAME, summary, wrong, self._notes(), told | {"limit": limit})
 
     def _notes(self) -> Iterator[str]:
-        window = self.config.sliding_window
+        window = self._config.sliding_window
         if window is not None and len(self.tokens) <= window:
             yield f"the window of {window} was not reached; --tokens {window + 128} would"
 
@@ -120,40 +128,51 @@ class Behaviour:
 
         from exaone4_gguf.proof.divergence import Comparison
 
-        found = {name: Comparison() for name in ("cost", "conversion", "rounding")}
+        names = ["cost", "conversion", "rounding"] + ["weights"] * self._is_lossless(gguf)
+        found = {name: Comparison() for name in names}
         with closing(Model(gguf.parts[0], repack=False)) as loaded, closing(self._context(loaded)) as context:
-            checkpoint, hidden = self._checkpoint
-            file, (exact, rounded) = self._file(gguf)
+            checkpoint, hidden = self._of_checkpoint
+            file, (exact, rounded) = self._of_file(gguf)
             for first, last, logits in self._batches(context):
                 model, following = torch.from_numpy(logits), torch.tensor(self.tokens[first + 1 : last + 1])
                 own = file.logits(torch.stack((exact[first:last], rounded[first:last])))
-                found["cost"].add(checkpoint.logits(hidden[first:last]), model, following)
+                right = checkpoint.logits(hidden[first:last])
+                found["cost"].add(right, model, following)
                 found["conversion"].add(own[1], model, following)
                 found["rounding"].add(own[0], own[1], following)
+                if "weights" in found:
+                    found["weights"].add(right, own[0], following)
         return {name: comparison.figures() for name, comparison in found.items()}
 
+    def _is_lossless(self, gguf: GGUFFile) -> bool:
+        """Whether each tensor has a type that keeps the checkpoint's values."""
+        sources = self.checkpoint.gguf_tensors
+        return all(gguf.tensors[source.name].type.name in ("F32", source.type.name) for source in sources)
+
     @functools.cached_property
-    def _checkpoint(self) -> tuple[Reference, Tensor]:
+    def _of_checkpoint(self) -> tuple[Reference, Tensor]:
         """The reference with the checkpoint's weights, and its hidden states."""
-        reference = self._reference(self.tensors, lambda name, x: x)
+        reference = self._reference(self.checkpoint.tensors, lambda name, x: x)
         return reference, reference.hidden_states(self._ids(1))[0]
 
-    def _file(self, gguf: GGUFFile) -> tuple[Reference, Tensor]:
+    def _of_file(self, gguf: GGUFFile) -> tuple[Reference, Tensor]:
         """The reference with the file's weights, and its hidden states twice: exact, and with inputs rounded."""
         import torch
 
         from exaone4_gguf.proof.rounding import rounded
 
-        def inputs(name: str, x: Tensor) -> Tensor:
-            return torch.stack((x[0], rounded(x[1], gguf.tensors[name].type)))
+        tensors = by_transformers_names(gguf.tensors.values(), self._config.num_hidden_layers)
 
-        reference = self._reference(gguf.tensors.values(), inputs)
+        def inputs(name: str, x: Tensor) -> Tensor:
+            return torch.stack((x[0], rounded(x[1], tensors[name].type)))
+
+        reference = self._reference(tensors, inputs)
         return reference, reference.hidden_states(self._ids(2))
 
-    def _reference(self, tensors: Iterable[SourceTensor], inputs: Any) -> Reference:
+    def _reference(self, tensors: Mapping[str, SourceTensor], inputs: Any) -> Reference:
         from exaone4_gguf.proof.reference import Reference, Weights
 
-        return Reference(self.config, Weights(tensors), inputs, lambda n: self._progress(n))
+        return Reference(self._config, Weights(tensors), inputs, lambda n: self._progress(n))
 
     def _ids(self, copies: int) -> Tensor:
         import torch

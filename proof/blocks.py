@@ -188,7 +188,7 @@ def _compare_floats(
     a, b, c = (kernels.dequantize(r, t) for r, t in ((original, source), (stored, type), (made, type)))
     exact = a == c
     allowed = np.where(exact, tolerance * np.abs(a), _FLOAT_STEP[type.name] * np.abs(a) + _SMALLEST[type.name])
-    equal = b == c
+    equal = (b == c) | (np.abs(a - b) <= tolerance * np.abs(a))
     wrong = ~equal & ~(np.abs(a - b) <= allowed)
     return Tally(
         blocks=equal.size,

@@ -8,12 +8,11 @@ the output is not. It needs no GGUF file, and memory for one slab of a matrix be
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import secrets
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from exaone4_gguf.converter.config import Exaone4Config, read_config
 from exaone4_gguf.converter.hub import model_folder
-from exaone4_gguf.converter.model import Model, from_checkpoint
 from exaone4_gguf.errors import OutputError, RequestError, RuntimeFailure, TextError
+from exaone4_gguf.proof.checkpoint import Checkpoint, read_checkpoint
+from exaone4_gguf.proof.names import gguf_names
+from exaone4_gguf.proof.quiet import has_reference, quietly
 from exaone4_gguf.proof.tokenizer import ids_of, own_tokenizer
 from exaone4_gguf.proof.verify import ShowProgress, read_text, silently
+from exaone4_gguf.proof.vocabulary import read_vocabulary
 from exaone4_gguf.quant.imatrix import Entry, ImportanceMatrix, write_imatrix
 
 if TYPE_CHECKING:
@@ -71,13 +72,15 @@ def imatrix(
     target = Path(outfile)
     _check(target, ctx_size, chunks, force)
     folder = model_folder(model_dir)
-    config, model = read_config(folder), from_checkpoint(folder, strict=False)
-    tokens = _chunks(_tokens(folder, model, read_text(Path(data)), ctx_size), ctx_size, chunks, data)
-    state = _State(_state_path(target), _fingerprint(model, config, tokens))
+    with quietly():
+        checkpoint = read_checkpoint(folder)
+        tokens = _chunks(_tokens(checkpoint, read_text(Path(data)), ctx_size), ctx_size, chunks, data)
+    names = gguf_names(checkpoint.config.num_hidden_layers)
+    state = _State(_state_path(target), _fingerprint(checkpoint, tokens), names)
     state.load()
     if state.done:
         tell(f"going on after {state.done} of {len(tokens)} chunks")
-    _collect(config, model, tokens, state, target.name, show_progress)
+    _collect(checkpoint, tokens, state, target.name, show_progress)
     matrix = ImportanceMatrix(state.entries(ctx_size), (str(data),), len(tokens), ctx_size, str(target))
     write_imatrix(target, matrix)
     state.remove()
@@ -93,17 +96,15 @@ def _check(target: Path, ctx_size: int, chunks: int | None, force: bool) -> None
         raise OutputError(f"{target}: {'it is a folder' if target.is_dir() else 'no such folder'}")
     if target.exists() and not force:
         raise OutputError(f"{target}: it exists already; --force replaces it")
-    if importlib.util.find_spec("torch") is None:
-        raise RuntimeFailure("the reference needs torch: pip install 'exaone4-gguf[reference]'")
+    if not has_reference():
+        raise RuntimeFailure("the reference needs torch and transformers: pip install 'exaone4-gguf[reference]'")
 
 
-def _tokens(folder: Path, model: Model, text: str, ctx_size: int) -> npt.NDArray[np.int64]:
+def _tokens(checkpoint: Checkpoint, text: str, ctx_size: int) -> npt.NDArray[np.int64]:
     """The text's ids. Where the tokenizer begins texts with BOS, each chunk does, in place of its first token."""
-    own = own_tokenizer(folder)
-    if own is None:
-        raise RuntimeFailure("the tokenizer needs transformers: pip install 'exaone4-gguf[reference]'")
-    adds_bos = model.metadata["tokenizer.ggml.add_bos_token"].data
-    bos = [model.metadata["tokenizer.ggml.bos_token_id"].data] if adds_bos else []
+    own = own_tokenizer(checkpoint.folder)
+    adds_bos = read_vocabulary(own, checkpoint.config, checkpoint.folder).adds_bos
+    bos = [own.bos_token_id] if adds_bos else []
     ids = np.array([*bos, *ids_of(own, text)], np.int64)
     if bos:
         ids[::ctx_size] = bos[0]
@@ -122,8 +123,7 @@ def _chunks(ids: npt.NDArray[np.int64], ctx_size: int, most: int | None, data: s
 
 
 def _collect(
-    config: Exaone4Config,
-    model: Model,
+    checkpoint: Checkpoint,
     tokens: npt.NDArray[np.int64],
     state: _State,
     title: str,
@@ -136,20 +136,22 @@ def _collect(
 
     step = max(1, TOKENS_AT_ONCE // tokens.shape[1])
     starts = range(state.done, len(tokens), step)
-    matrices = sum(t.n_weights for t in model.tensors if t.name.startswith("blk.") and len(t.shape) == 2)
+    tensors = checkpoint.tensors
+    matrices = sum(t.n_weights for name, t in tensors.items() if ".layers." in name and len(t.shape) == 2)
     with show_progress(title, matrices * len(starts)) as progress:
-        reference = Reference(config, Weights(model.tensors), state.observe, progress)
+        reference = Reference(checkpoint.config, Weights(tensors), state.observe, progress)
         for first in starts:
             group = tokens[first : first + step]
             reference.hidden_states(torch.from_numpy(group))
             state.commit(first + len(group))
 
 
-def _fingerprint(model: Model, config: Exaone4Config, tokens: npt.NDArray[np.int64]) -> str:
-    """Of everything that the sums depend on; a file of weights is told by its name, size and time."""
-    files = sorted((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in model.inputs)
+def _fingerprint(checkpoint: Checkpoint, tokens: npt.NDArray[np.int64]) -> str:
+    """Of everything that the sums depend on; a file of the folder is told by its name, size and time."""
+    stats = ((path.name, path.stat()) for path in checkpoint.folder.iterdir() if path.suffix != ".gguf")
+    files = sorted((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats)
     digest = hashlib.sha256(tokens.tobytes())
-    digest.update(json.dumps([repr(config), tokens.shape, files]).encode())
+    digest.update(json.dumps([repr(checkpoint.config), tokens.shape, files]).encode())
     return digest.hexdigest()
 
 
@@ -161,11 +163,12 @@ def _state_path(target: Path) -> Path:
 class _State:
     """The sums so far, and how many chunks they are of; saved beside the target, so that a run can go on.
 
-    What a group of chunks adds counts only when it is committed.
+    What a group of chunks adds counts only when it is committed. ``names`` are GGUF's, by transformers'.
     """
 
     path: Path
     fingerprint: str
+    names: Mapping[str, str]
     done: int = 0
     sums: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     _added: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
@@ -183,9 +186,10 @@ class _State:
 
     def observe(self, name: str, x: Tensor) -> Tensor:
         """Add the squares of a linear layer's input, (sequences, tokens, columns); returns it as it is."""
+        gguf_name = self.names[name]
         for sequence in x:
             squares = sequence.square().sum(0).double().numpy()
-            self._added[name] = self._added.get(name, 0.0) + squares
+            self._added[gguf_name] = self._added.get(gguf_name, 0.0) + squares
         return x
 
     def commit(self, done: int) -> None:

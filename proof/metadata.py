@@ -1,4 +1,4 @@
-"""The part ``metadata``: what llama.cpp computes with, key by key, against config.json.
+"""The part ``metadata``: what llama.cpp computes with, key by key, against config.json as transformers reads it.
 
 A key that a file lacks means what llama.cpp takes for it (llama_model_base::load_hparams and
 llama_model_exaone4::load_arch_hparams), so files of other converters are judged by what they mean.
@@ -12,15 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from exaone4_gguf.converter.config import WINDOWED_DEPTH, Exaone4Config, check_llama_cpp_runs_it
 from exaone4_gguf.converter.gguf_file import ARCHITECTURE, GGUFFile
-from exaone4_gguf.errors import ConfigError
+from exaone4_gguf.proof.configuration import Configuration
 from exaone4_gguf.proof.report import Finding, Part, judged
 
 NAME = "metadata"
 
+WINDOWED_DEPTH = 64
+"""llama.cpp gives exaone4 a window and layers without RoPE at this depth, and at no other."""
+
+NEXTN = "nextn_predict_layers"
+"""The last blocks, which llama.cpp stores for next-token prediction and does not run: no part of the depth."""
+
 _REQUIRED = object()
-Default = Callable[[Exaone4Config, GGUFFile], Any]
+Default = Callable[[Configuration, GGUFFile], Any]
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Rule:
     """
 
     key: str
-    expected: Callable[[Exaone4Config], Any]
+    expected: Callable[[Configuration], Any]
     absent: Any = _REQUIRED
     shapes: bool = False
 
@@ -41,14 +46,20 @@ def _own(key: str, otherwise: Default) -> Default:
     return lambda c, gguf: _value(gguf, key, otherwise(c, gguf))
 
 
-def _head_dim(c: Exaone4Config, gguf: GGUFFile) -> Any:
+def _head_dim(c: Configuration, gguf: GGUFFile) -> Any:
     """The default of the key and value lengths."""
     return c.hidden_size // c.num_attention_heads
 
 
+def n_nextn(gguf: GGUFFile) -> int:
+    """How many blocks are for next-token prediction."""
+    value = gguf.get(f"%s.{NEXTN}", 0)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
 def _is_windowed(gguf: GGUFFile) -> bool:
     """Llama.cpp decides by the depth alone."""
-    return bool(gguf.get("%s.block_count") == WINDOWED_DEPTH)
+    return bool(_value(gguf, "block_count", 0) == WINDOWED_DEPTH)
 
 
 _key_length = _own("attention.key_length", _head_dim)
@@ -57,7 +68,7 @@ _theta = _own("rope.freq_base", lambda c, gguf: 10000.0)
 _rotated = _own("rope.dimension_count", _key_length)
 
 RULES = (
-    Rule("block_count", lambda c: c.num_hidden_layers, shapes=True),
+    Rule("block_count", lambda c: c.num_hidden_layers, shapes=True),  # less those for next-token prediction
     Rule("context_length", lambda c: c.max_position_embeddings),
     Rule("embedding_length", lambda c: c.hidden_size, shapes=True),
     Rule("feed_forward_length", lambda c: c.intermediate_size, shapes=True),
@@ -90,26 +101,33 @@ RULES = (
     ),
     Rule("vocab_size", lambda c: c.vocab_size, lambda c, gguf: len(gguf.get("tokenizer.ggml.tokens", ()))),
     Rule("expert_count", lambda c: 0, lambda c, gguf: 0, shapes=True),
-    Rule("nextn_predict_layers", lambda c: 0, lambda c, gguf: 0, shapes=True),
+    Rule("pooling_type", lambda c: c.pooling, lambda c, gguf: None),
 )
 
 
-def check_metadata(config: Exaone4Config, gguf: GGUFFile) -> Part:
+def check_metadata(config: Configuration, gguf: GGUFFile) -> Part:
     """Compare every key that llama.cpp computes with; name others of the architecture, which it does not read."""
     wrong = [Finding(f"{ARCHITECTURE}.{rule.key}", what) for rule in RULES for what in _difference(rule, config, gguf)]
     wrong += [Finding(f"{ARCHITECTURE}.block_count", what) for what in _not_run_by_llama_cpp(config)]
-    known = {f"{ARCHITECTURE}.{rule.key}" for rule in RULES}
+    right = len(RULES) - len({finding.where for finding in wrong})
+    return judged(NAME, f"{right} of {len(RULES)} keys mean what config.json says", wrong, _notes(gguf))
+
+
+def _notes(gguf: GGUFFile) -> Iterator[str]:
+    known = {f"{ARCHITECTURE}.{key}" for key in (*(rule.key for rule in RULES), NEXTN)}
     foreign = [key for key in gguf.metadata if key.startswith(f"{ARCHITECTURE}.") and key not in known]
-    notes = [f"llama.cpp's exaone4 does not read {', '.join(foreign)}"] if foreign else []
-    return judged(NAME, f"{len(RULES) - len(wrong)} of {len(RULES)} keys mean what config.json says", wrong, notes)
+    if foreign:
+        yield f"llama.cpp's exaone4 does not read {', '.join(foreign)}"
+    if n := n_nextn(gguf):
+        yield f"blocks for next-token prediction: {n}, which llama.cpp does not run"
 
 
-def shape_faults(config: Exaone4Config, gguf: GGUFFile) -> list[str]:
+def shape_faults(config: Configuration, gguf: GGUFFile) -> list[str]:
     """The keys with which llama.cpp would read the tensors in another shape: it may end the process on them."""
     return [rule.key for rule in RULES if rule.shapes and any(_difference(rule, config, gguf))]
 
 
-def _difference(rule: Rule, config: Exaone4Config, gguf: GGUFFile) -> Iterator[str]:
+def _difference(rule: Rule, config: Configuration, gguf: GGUFFile) -> Iterator[str]:
     expected = rule.expected(config)
     value = _value(gguf, rule.key, None)
     if value is None and rule.absent is _REQUIRED:
@@ -122,15 +140,21 @@ def _difference(rule: Rule, config: Exaone4Config, gguf: GGUFFile) -> Iterator[s
         yield f"{taken} {_shown(value)}; config.json says {_shown(expected)}{_first_layer(value, expected)}"
 
 
-def _not_run_by_llama_cpp(config: Exaone4Config) -> Iterator[str]:
-    try:
-        check_llama_cpp_runs_it(config.num_hidden_layers, config.sliding_window, any(config.sliding_layers))
-    except ConfigError as e:
-        yield str(e).split(";")[0]
+def _not_run_by_llama_cpp(config: Configuration) -> Iterator[str]:
+    """What llama.cpp would load without a word and compute wrong, so that no file of it can be right."""
+    n_layers, window = config.num_hidden_layers, config.sliding_window
+    if (window is not None) != (n_layers == WINDOWED_DEPTH):
+        has = "no window" if window is None else f"a sliding window of {window}"
+        does = "always" if n_layers == WINDOWED_DEPTH else "never"
+        yield f"the model has {n_layers} layers and {has}, but at that depth llama.cpp {does} uses a window"
+    elif window is not None and not any(config.sliding_layers):
+        yield f"the model has a sliding window of {window}, but no layer that slides: llama.cpp ends its process on it"
 
 
 def _value(gguf: GGUFFile, key: str, default: Any) -> Any:
-    return gguf.get(f"%s.{key}", default)
+    """A key's value; of the block count, that of the blocks which are run."""
+    value = gguf.get(f"%s.{key}", default)
+    return value - n_nextn(gguf) if key == "block_count" and isinstance(value, int) else value
 
 
 def _means(value: Any, expected: Any, n_layers: int) -> bool:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exaone4_gguf.errors import OutputError
 from exaone4_gguf.proof.report import FileReport, Report, Verdict
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FORMATS = (".png", ".svg", ".pdf")
 _COLOURS = {Verdict.PASSED: "tab:green", Verdict.FAILED: "tab:red", Verdict.NOT_EVALUATED: "tab:olive"}
+_OWN_FONT = "DejaVu Sans"
+"""It comes with matplotlib, and has no Korean."""
+
 _LEAST = 1e-9
 """What zero is drawn as, on axes that have none."""
 
@@ -39,6 +46,16 @@ def save_plot(report: Report, path: Path) -> None:
         OutputError: it cannot be drawn or written there.
     """
     check_plot(path)
+    from matplotlib import rc_context
+
+    names = "".join([Path(report.model).name, *(Path(file.path).name for file in report.files)])
+    with rc_context({"font.family": fonts_for(names), "text.parse_math": False}):
+        figure = draw(report)
+        _save(figure, path)
+
+
+def draw(report: Report) -> Figure:
+    """The picture, as matplotlib has it."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 8 if len(report.files) == 1 else 6), layout="constrained")
@@ -46,6 +63,37 @@ def save_plot(report: Report, path: Path) -> None:
         _draw_file(figure, report.files[0])
     else:
         _draw_costs(figure, report)
+    return figure
+
+
+def fonts_for(text: str) -> list[str]:
+    """Matplotlib's own font, and an installed one that has what it lacks of a text, if there is any."""
+    from matplotlib.font_manager import fontManager
+
+    lacking = set(filter(str.isprintable, text)) - _characters(_OWN_FONT)
+    families = sorted({font.name for font in fontManager.ttflist if font.style == "normal"} - {_OWN_FONT})
+    having = (family for family in families if lacking <= _characters(family))
+    found = next(having, None) if lacking else None
+    return [_OWN_FONT, found] if found else [_OWN_FONT]
+
+
+@functools.cache
+def _characters(family: str) -> frozenset[str]:
+    """Those that a font has."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    return frozenset(map(chr, get_font(findfont(FontProperties(family=[family]))).get_charmap()))
+
+
+def _drawable(text: str) -> str:
+    """The text with a question mark for what the fonts at hand do not have, in which a box would be drawn."""
+    from matplotlib import rcParams
+
+    known = set[str]().union(*(_characters(family) for family in rcParams["font.family"]))
+    return "".join(c if c in known else "?" for c in text)
+
+
+def _save(figure: Figure, path: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".plot-") as folder:
             drawn = Path(folder, path.name)
@@ -58,7 +106,7 @@ def save_plot(report: Report, path: Path) -> None:
 def _draw_file(figure: Any, file: FileReport) -> None:
     """The tensors' errors by layer, the logits' divergence by token, and the verdicts."""
     verdicts = ", ".join(f"{part.name} {part.verdict}" for part in file.parts)
-    figure.suptitle(f"{Path(file.path).name} ({file.file_type}): {file.verdict}\n{verdicts}", fontsize=10)
+    figure.suptitle(f"{_drawable(Path(file.path).name)} ({file.file_type}): {file.verdict}\n{verdicts}", fontsize=10)
     above, below = figure.subplots(2, 1)
     _draw_tensors(above, file)
     _draw_logits(below, file)
@@ -73,10 +121,11 @@ def _draw_tensors(axes: Any, file: FileReport) -> None:
         x = [_layer(row["name"]) for row in own]
         axes.plot(x, [max(_LEAST, row["relative_error"]) for row in own], ".", color=f"C{i % 10}", label=role)
         axes.plot(x, [max(_LEAST, row["expected_error"]) for row in own], "-", color=f"C{i % 10}", alpha=0.4)
+    last = max((_layer(row["name"]) for row in rows), default=0)
     for row in (row for row in rows if row["name"] in wrong):
         at = _layer(row["name"]), max(_LEAST, row["relative_error"])
         axes.plot(*at, "x", color="red", markersize=10)
-        axes.annotate(row["name"], at, color="red", fontsize=7)
+        _label(axes, row["name"], at, is_right=2 * at[0] > last, color="red", fontsize=7)
     axes.set(title="tensors: relative error (dots) and what the type gives (lines)", xlabel="layer")
     if rows:
         axes.set_yscale("log")
@@ -101,18 +150,25 @@ def _draw_logits(axes: Any, file: FileReport) -> None:
 
 def _draw_costs(figure: Any, report: Report) -> None:
     axes = figure.subplots()
+    sizes = [file.size / 1e9 for file in report.files]
+    middle = (min(sizes) + max(sizes)) / 2
     for file in report.files:
         cost = file.figures("behaviour").get("cost")
         if cost:
             at = file.size / 1e9, max(_LEAST, cost["mean_kl"])
             axes.plot(*at, "o", color=_COLOURS[file.verdict])
             label = f"{file.file_type}, same top {cost['same_top']:.1%}"
-            axes.annotate(label, at, xytext=(7, -3), textcoords="offset points", fontsize=8)
-    axes.set(
-        title=f"{report.model}: what a type costs", xlabel="size in GB", ylabel="mean KL from the checkpoint, nats"
-    )
+            _label(axes, label, at, is_right=at[0] > middle, fontsize=8)
+    name = _drawable(Path(report.model).name)
+    axes.set(title=f"{name}: what a type costs", xlabel="size in GB", ylabel="mean KL from the checkpoint, nats")
     axes.set_yscale("log")
     axes.margins(x=0.2, y=0.1)
+
+
+def _label(axes: Any, text: str, at: tuple[float, float], *, is_right: bool, **style: Any) -> None:
+    """Beside a point, on the side where the frame is further."""
+    side, offset = ("right", -7) if is_right else ("left", 7)
+    axes.annotate(text, at, xytext=(offset, -3), textcoords="offset points", ha=side, **style)
 
 
 def _role(name: str) -> str:

@@ -1,8 +1,8 @@
 """EXAONE 4's forward pass, written to be read next to the paper (https://arxiv.org/abs/2507.11407), and streamed.
 
 It holds the activations of all sequences and one slab of one matrix at a time, so the 32B runs in a few GB. The
-weights come from wherever the converter reads tensors, a checkpoint or a GGUF, and are widened to float32; the
-hyperparameters are always the checkpoint's. Like the model, it
+weights are a checkpoint's or a GGUF file's, by transformers' names, and are widened to float32; the hyperparameters are
+always the checkpoint's. Nothing of it comes from the converter's reading. Like the model, it
 
 - normalizes the outputs of attention and feed-forward, not their inputs (post-norm), and each head's queries and keys;
 - shares each key and value head among several query heads (GQA);
@@ -12,7 +12,7 @@ hyperparameters are always the checkpoint's. Like the model, it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -20,11 +20,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - as everywhere
 from torch import Tensor
 
-from exaone4_gguf.converter.config import Exaone4Config
-from exaone4_gguf.converter.names import ROPE_FREQS
 from exaone4_gguf.converter.pipeline import default_threads
-from exaone4_gguf.converter.rope import frequency_factors
 from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.proof.configuration import Configuration
+from exaone4_gguf.proof.names import EMBEDDING, NORM, OUTPUT
 from exaone4_gguf.quant import kernels
 
 SLAB_WEIGHTS = 1 << 24
@@ -41,10 +40,10 @@ Progress = Callable[[int], None]
 
 
 class Weights:
-    """Tensors by their GGUF names, widened to float32 when they are asked for."""
+    """Tensors by transformers' names, widened to float32 when they are asked for."""
 
-    def __init__(self, tensors: Iterable[SourceTensor], threads: int | None = None) -> None:
-        self._tensors = {t.name: t for t in tensors if t.name != ROPE_FREQS}
+    def __init__(self, tensors: Mapping[str, SourceTensor], threads: int | None = None) -> None:
+        self._tensors = tensors
         self._threads = threads or default_threads()
 
     def vector(self, name: str) -> Tensor:
@@ -86,7 +85,7 @@ class Reference:
 
     def __init__(
         self,
-        config: Exaone4Config,
+        config: Configuration,
         weights: Weights,
         inputs: Hook = lambda name, x: x,
         progress: Progress = lambda n: None,
@@ -107,12 +106,13 @@ class Reference:
             (sequences, tokens, hidden_size), normalized.
         """
         ids, place = tokens.unique(return_inverse=True)
-        x = self._weights.rows("token_embd.weight", ids.tolist())[place]
+        x = self._weights.rows(EMBEDDING, ids.tolist())[place]
         rotation = self._rotation(tokens.shape[1])
         for layer in range(self._config.num_hidden_layers):
-            x = x + self._norm(f"blk.{layer}.post_attention_norm", self._attention(layer, x, rotation))
-            x = x + self._norm(f"blk.{layer}.post_ffw_norm", self._feed_forward(layer, x))
-        return self._norm("output_norm", x)
+            name = f"model.layers.{layer}"
+            x = x + self._norm(f"{name}.post_attention_layernorm.weight", self._attention(layer, x, rotation))
+            x = x + self._norm(f"{name}.post_feedforward_layernorm.weight", self._feed_forward(layer, x))
+        return self._norm(NORM, x)
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
@@ -120,28 +120,28 @@ class Reference:
 
         A model without an output has that which llama.cpp gives it: the embedding.
         """
-        own = self._config.model_class.speaks and not self._config.tie_word_embeddings
-        return self._linear("output" if own else "token_embd", hidden)
+        own = self._config.speaks and not self._config.tie_word_embeddings
+        return self._linear(OUTPUT if own else EMBEDDING, hidden)
 
     def _attention(self, layer: int, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
-        c = self._config
-        q = self._heads(self._linear(f"blk.{layer}.attn_q", x), c.num_attention_heads)
-        k = self._heads(self._linear(f"blk.{layer}.attn_k", x), c.num_key_value_heads)
-        v = self._heads(self._linear(f"blk.{layer}.attn_v", x), c.num_key_value_heads)
-        q = self._norm(f"blk.{layer}.attn_q_norm", q)
-        k = self._norm(f"blk.{layer}.attn_k_norm", k)
+        c, name = self._config, f"model.layers.{layer}.self_attn"
+        q = self._heads(self._linear(f"{name}.q_proj.weight", x), c.num_attention_heads)
+        k = self._heads(self._linear(f"{name}.k_proj.weight", x), c.num_key_value_heads)
+        v = self._heads(self._linear(f"{name}.v_proj.weight", x), c.num_key_value_heads)
+        q = self._norm(f"{name}.q_norm.weight", q)
+        k = self._norm(f"{name}.k_norm.weight", k)
         if c.rope_layers[layer]:
             q, k = rotated(q, rotation), rotated(k, rotation)
         window = c.sliding_window if c.sliding_layers[layer] else None
-        return self._linear(f"blk.{layer}.attn_output", attended(q, k, v, window).transpose(1, 2).flatten(2))
+        return self._linear(f"{name}.o_proj.weight", attended(q, k, v, window).transpose(1, 2).flatten(2))
 
     def _feed_forward(self, layer: int, x: Tensor) -> Tensor:
-        gate = F.silu(self._linear(f"blk.{layer}.ffn_gate", x), inplace=True)
-        gate *= self._linear(f"blk.{layer}.ffn_up", x)
-        return self._linear(f"blk.{layer}.ffn_down", gate)
+        name = f"model.layers.{layer}.mlp"
+        gate = F.silu(self._linear(f"{name}.gate_proj.weight", x), inplace=True)
+        gate *= self._linear(f"{name}.up_proj.weight", x)
+        return self._linear(f"{name}.down_proj.weight", gate)
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
-        name = f"{name}.weight"
         x = self._inputs(name, x)
         y = x.new_empty((*x.shape[:-1], self._weights.n_rows(name)))
         for rows, weight in self._weights.slabs(name):
@@ -155,14 +155,11 @@ class Reference:
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
         """RMSNorm (https://arxiv.org/abs/1910.07467)."""
-        return F.rms_norm(x, x.shape[-1:], self._weights.vector(f"{name}.weight"), self._config.rms_norm_eps)
+        return F.rms_norm(x, x.shape[-1:], self._weights.vector(name), self._config.rms_norm_eps)
 
     def _rotation(self, n_tokens: int) -> tuple[Tensor, Tensor]:
         """Cosine and sine by position and frequency, (tokens, head_dim / 2), computed in float64."""
-        c = self._config
-        frequencies = 1 / c.rope_theta ** (torch.arange(0, c.head_dim, 2, dtype=torch.float64) / c.head_dim)
-        if c.rope_scaling:
-            frequencies /= torch.from_numpy(frequency_factors(c.rope_theta, c.rope_scaling, c.head_dim))
+        frequencies = torch.tensor(self._config.inverse_frequencies, dtype=torch.float64)
         angles = torch.outer(torch.arange(n_tokens, dtype=torch.float64), frequencies)
         return angles.cos().float(), angles.sin().float()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +15,10 @@ class Verdict(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_EVALUATED = "not evaluated"
+
+
+ANOTHER_MODEL = "another model"
+"""Where a finding stands for all the others of its part."""
 
 
 def together(verdicts: Iterable[Verdict]) -> Verdict:
@@ -64,6 +68,11 @@ def not_evaluated(name: str, reason: str, notes: Iterable[str] = ()) -> Part:
     return Part(name, Verdict.NOT_EVALUATED, reason, notes=tuple(notes))
 
 
+def noted(part: Part, note: str) -> Part:
+    """The part with one more note."""
+    return replace(part, notes=(*part.notes, note))
+
+
 @dataclass(frozen=True)
 class FileReport:
     """Everything about one file. ``size`` is in bytes, all parts of a split file together."""
@@ -78,6 +87,12 @@ class FileReport:
     def verdict(self) -> Verdict:
         """Of all parts."""
         return together(part.verdict for part in self.parts)
+
+    @property
+    def another_model(self) -> str:
+        """Why the file is none of this checkpoint; empty where it is."""
+        findings = (finding for part in self.parts for finding in part.findings)
+        return next((finding.what for finding in findings if finding.where == ANOTHER_MODEL), "")
 
     def figures(self, name: str) -> Mapping[str, Any]:
         """The figures of a part; empty if it did not run."""

@@ -1,42 +1,61 @@
-"""The part ``template``: the chat templates byte for byte, and what they make of conversations."""
+"""The part ``template``: every chat template's text, and what it makes of conversations."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from exaone4_gguf.converter.gguf_file import GGUFFile
 from exaone4_gguf.converter.gguf_values import Metadata
 from exaone4_gguf.errors import ChatTemplateError
 from exaone4_gguf.proof.corpus import CONVERSATIONS, Conversation
-from exaone4_gguf.proof.report import Finding, Part, judged, not_evaluated
+from exaone4_gguf.proof.report import Finding, Part, Verdict, judged, not_evaluated
 from exaone4_gguf.runtime.template import ChatTemplate
 
 NAME = "template"
+DEFAULT = "default"
 _KEY = "tokenizer.chat_template"
 
 
-def check_template(expected: Metadata, gguf: GGUFFile, own: Any) -> Part:
-    """Compare every template's text, and the renderings of the one that a chat uses with transformers'.
-
-    Args:
-        expected: the metadata that the checkpoint's file would have.
-        own: the folder's tokenizer in transformers, or None.
-    """
-    theirs, ours = _templates(expected), _templates(gguf.metadata)
-    wrong = list(_wrong_texts(theirs, ours))
-    if _KEY not in theirs or _KEY not in ours:
-        return judged(NAME, "the folder has no chat template" if _KEY not in theirs else "missing", wrong)
-    if own is None and not wrong:
-        return not_evaluated(NAME, "transformers is not installed: pip install 'exaone4-gguf[reference]'")
-    if own is not None:
-        wrong += [f for c in CONVERSATIONS for f in _wrong_rendering(c, ours[_KEY], own)]
-    return judged(NAME, f"{len(theirs[_KEY]):,} characters, {len(CONVERSATIONS)} conversations", wrong)
+def own_templates(own: Any) -> dict[str, str]:
+    """The templates of a tokenizer of transformers, by the keys of GGUF."""
+    found = own.chat_template or {}
+    named = found if isinstance(found, dict) else {DEFAULT: found}
+    return {_KEY if name == DEFAULT else f"{_KEY}.{name}": text for name, text in named.items()}
 
 
-def _templates(metadata: Metadata) -> dict[str, str]:
+def templates(metadata: Metadata) -> dict[str, str]:
+    """The templates of a file, by their keys."""
     keys = (key for key in metadata if key == _KEY or key.startswith(f"{_KEY}."))
     return {key: str(metadata[key].data) for key in keys}
+
+
+def check_template(expected: Mapping[str, str], gguf: GGUFFile, own: Any) -> Part:
+    """Compare every template's text, and its renderings with transformers'.
+
+    Args:
+        expected: the folder's templates, by the keys of GGUF.
+        own: the folder's tokenizer in transformers, or None.
+    """
+    found = templates(gguf.metadata)
+    wrong = list(_wrong_texts(expected, found))
+    both = sorted(expected.keys() & found.keys())
+    if not both:
+        return judged(NAME, "missing" if expected else "the folder has no chat template", wrong)
+    if own is None:
+        missing = "transformers is not installed: pip install 'exaone4-gguf[reference]'"
+        return judged(NAME, "the texts differ", wrong) if wrong else not_evaluated(NAME, missing)
+    named = len(expected) > 1
+    pairs = [(key, c, *_rendered(key if named else None, c, found[key], own)) for key in both for c in CONVERSATIONS]
+    wrong += [f for key, c, theirs, ours in pairs for f in _difference(f"{key}, " if named else "", c, theirs, ours)]
+    summary = f"{sum(map(len, expected.values())):,} characters, {len(pairs)} conversations"
+    failing = [(c.name, theirs.error) for _, c, theirs, ours in pairs if theirs.failed and ours.failed]
+    if failing and not wrong:
+        conversation, error = failing[0]
+        where = f"{len(failing)} of {len(pairs)} conversations, the first '{conversation}': {error}"
+        return not_evaluated(NAME, f"the template fails in transformers as well, on {where}")
+    return Part(NAME, Verdict.FAILED if wrong else Verdict.PASSED, summary, tuple(wrong))
 
 
 def _wrong_texts(expected: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Finding]:
@@ -45,8 +64,13 @@ def _wrong_texts(expected: Mapping[str, str], found: Mapping[str, str]) -> Itera
             yield Finding(key, "missing; llama.cpp would take another template")
         elif key not in expected:
             yield Finding(key, "the folder has no such template")
-        elif found[key] != expected[key]:
-            yield Finding(key, f"its text is not the folder's: they part at {_where(found[key], expected[key])}")
+        elif (a := _lines(found[key])) != (b := _lines(expected[key])):
+            yield Finding(key, f"its text is not the folder's: they part at {_where(a, b)}")
+
+
+def _lines(text: str) -> str:
+    """With the line ends that transformers reads a file with, and that Jinja makes of any."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _where(a: str, b: str) -> str:
@@ -55,29 +79,57 @@ def _where(a: str, b: str) -> str:
     return f"line {line}, column {at - b.rfind(chr(10), 0, at)}"
 
 
-def _wrong_rendering(c: Conversation, template: str, own: Any) -> Iterator[Finding]:
-    expected, found = _by_transformers(c, own), _by_runtime(c, template, own)
-    if expected == found:
-        return
-    if found is None or expected is None:
-        what = "the file's template fails on it" if found is None else "the folder's template fails on it"
-    else:
-        what = f"differs at {_where(found, expected)}"
-    yield Finding(f"conversation '{c.name}'", what)
+@dataclass(frozen=True)
+class _Rendering:
+    """A prompt; or why there is none: the template's own refusal (raise_exception), or a failure."""
+
+    text: str | None
+    error: str = ""
+    refused: bool = False
+
+    @property
+    def failed(self) -> bool:
+        return self.text is None and not self.refused
 
 
-def _by_transformers(c: Conversation, own: Any) -> str | None:
-    """The prompt; None where the template refuses the conversation."""
+def _difference(template: str, c: Conversation, theirs: _Rendering, ours: _Rendering) -> Iterator[Finding]:
+    where = f"{template}conversation '{c.name}'"
+    if theirs.text is not None and ours.text is not None:
+        if theirs.text != ours.text:
+            yield Finding(where, f"differs at {_where(ours.text, theirs.text)}")
+    elif ours.text is None and theirs.text is not None:
+        yield Finding(where, "the file's template fails on it")
+    elif theirs.text is None and ours.text is not None:
+        yield Finding(where, "the folder's template fails on it")
+    elif theirs.refused != ours.refused:
+        yield Finding(where, "the one template refuses it, the other fails on it")
+
+
+def _rendered(key: str | None, c: Conversation, template: str, own: Any) -> tuple[_Rendering, _Rendering]:
+    """What transformers makes of a conversation, and what the runtime makes of it."""
+    name = None if key is None else key.removeprefix(_KEY).removeprefix(".") or DEFAULT
+    return _by_transformers(c, own, name), _by_runtime(c, template, own)
+
+
+def _by_transformers(c: Conversation, own: Any, name: str | None) -> _Rendering:
+    options = {"add_generation_prompt": True, "chat_template": name, **c.options}
+    try:
+        return _Rendering(str(own.apply_chat_template(list(c.messages), tools=c.tools, tokenize=False, **options)))
+    except Exception as e:  # a template may raise anything
+        return _no_rendering(e)
+
+
+def _by_runtime(c: Conversation, template: str, own: Any) -> _Rendering:
     options = {"add_generation_prompt": True, **c.options}
     try:
-        return str(own.apply_chat_template(list(c.messages), tools=c.tools, tokenize=False, **options))
-    except Exception:  # a template may raise anything
-        return None
+        return _Rendering(ChatTemplate(template, own.special_tokens_map).render(c.messages, c.tools, **options))
+    except ChatTemplateError as e:
+        return _no_rendering(e.__cause__ or e)
 
 
-def _by_runtime(c: Conversation, template: str, own: Any) -> str | None:
-    options = {"add_generation_prompt": True, **c.options}
-    try:
-        return ChatTemplate(template, own.special_tokens_map).render(c.messages, c.tools, **options)
-    except ChatTemplateError:
-        return None
+def _no_rendering(error: BaseException) -> _Rendering:
+    """A template refuses by ``raise_exception``, which is Jinja's plainest error in transformers and here."""
+    from jinja2 import TemplateError
+
+    reason = str(error).strip().splitlines() or [type(error).__name__]
+    return _Rendering(None, reason[0], refused=type(error) is TemplateError)

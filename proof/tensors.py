@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from exaone4_gguf.converter.names import ROPE_FREQS
 from exaone4_gguf.converter.pipeline import SLAB_WEIGHTS
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.proof.blocks import Tally, compare
+from exaone4_gguf.proof.names import ROPE_FREQS
 from exaone4_gguf.proof.origin import quantized_before, whose
-from exaone4_gguf.proof.report import Finding, Part, judged
+from exaone4_gguf.proof.report import ANOTHER_MODEL, Finding, Part, judged
 from exaone4_gguf.quant.kernels import Floats
 
 NAME = "tensors"
 
 TOLERANCES = {ROPE_FREQS: 1e-5}
-"""Computed in float64 here and in float32 by other converters."""
+"""Not stored in the checkpoint but computed, by transformers in 32 bits: up to this relative difference it is right."""
 
 RATIO = 1.25
 RATIO_WITH_IMATRIX = 3.0
@@ -30,7 +31,14 @@ matters: up to 2.5 times was measured, with weights by column that are lognormal
 NEGLIGIBLE = 0.05
 """An intermediate quantization whose error is below this share of the whole is told, but is no failure."""
 
+UNRELATED = 0.8
+"""The relative error from which a tensor has nothing of its source: zeros have 1, other weights 1.4."""
+
 _OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
+_BLOCK = re.compile(r"blk\.([0-9]{1,6})\.")
+_MANY = 8
+"""Findings that are too many for a slip of one kind."""
+
 Progress = Callable[[int], None]
 
 
@@ -49,6 +57,7 @@ def check_tensors(
     *,
     has_imatrix: bool = False,
     importances: Mapping[str, Floats] | None = None,
+    ignored: Sequence[str] = (),
     threads: int = 1,
     progress: Progress = lambda n: None,
 ) -> Part:
@@ -58,13 +67,15 @@ def check_tensors(
         expected: the checkpoint's tensors, by their GGUF names.
         has_imatrix: the file says that it was made with an importance matrix.
         importances: the matrix, where it is at hand: by tensor name, one for each column.
+        ignored: tensors of the file that the checkpoint need not have, see ``of_next_token_prediction``.
         progress: called with the number of weights just compared, from any thread.
     """
+    found = {name: tensor for name, tensor in found.items() if name not in ignored}
     wrong = list(shape_faults(expected, found))
     pairs = _pairs(expected, found, importances or {})
     tallies = _compared(pairs, threads, progress)
     notes: list[str] = []
-    rows = []
+    rows: list[dict[str, Any]] = []
     for pair in pairs:
         tally = tallies[pair.file.name]
         wrong += _judged(pair, tally, expected, has_imatrix, notes)
@@ -73,7 +84,30 @@ def check_tensors(
     summary = f"{len(rows)} of {len(expected)} compared, {exact} of them byte for byte what the checkpoint gives"
     if sampled := sum(0 < tally.equal == tally.made < tally.blocks for tally in tallies.values()):
         summary += f", {sampled} as far as some of their rows were made again"
-    return judged(NAME, summary, wrong, _shortened(notes), {"tensors": rows})
+    if unrelated := _of_another_model(wrong, pairs, tallies):
+        wrong = [unrelated]
+    notes = _shortened(notes)
+    if ignored:
+        notes.append(f"not compared: {len(ignored)} tensors for next-token prediction, which llama.cpp does not run")
+    return judged(NAME, summary, wrong, notes, {"tensors": rows})
+
+
+def of_next_token_prediction(names: Iterable[str], n_layers: int, n_nextn: int) -> list[str]:
+    """The tensors of the blocks after a model's layers, where the file says that these are for that."""
+    numbered = ((name, _BLOCK.match(name)) for name in names)
+    return [name for name, match in numbered if match and 0 <= int(match[1]) - n_layers < n_nextn]
+
+
+def _of_another_model(wrong: Sequence[Finding], pairs: Sequence[_Pair], tallies: Mapping[str, Tally]) -> Finding | None:
+    """One finding in the place of many, where no matrix has the values, or the shape, of its source."""
+    matrices = [pair.file.name for pair in pairs if len(pair.source.shape) > 1]
+    errors = [relative(tallies[name].error, tallies[name].energy) for name in matrices]
+    if len(wrong) < _MANY or any(error < UNRELATED for error in errors):
+        return None
+    if not matrices:
+        return Finding(ANOTHER_MODEL, f"no matrix has the checkpoint's shape; {wrong[0].where} {wrong[0].what}")
+    values = f"relative errors of {min(errors):.2f} to {max(errors):.2f}, where 1.4 means unrelated"
+    return Finding(ANOTHER_MODEL, f"none of {len(matrices)} matrices has the checkpoint's values ({values})")
 
 
 def shape_faults(expected: Sequence[SourceTensor], found: Mapping[str, SourceTensor]) -> Iterator[Finding]:
@@ -141,7 +175,7 @@ def _judged(
     name = pair.file.name
     if tally.all_equal:
         return
-    before = None if pair.file.type.is_float or tally.mostly_equal else quantized_before(pair.source, pair.file)
+    before = quantized_before(pair.source, pair.file) if _may_have_been_quantized_before(pair, tally) else None
     if before and (before[1] > NEGLIGIBLE or tally.wrong):
         yield Finding(name, f"its values were {before[0]} before: {_error(pair, tally)}")
     elif _wrong(tally)[0] > 0:
@@ -156,6 +190,11 @@ def _judged(
         notes.append(f"{name} is not what this version of ggml makes of the checkpoint, but as near to it")
     elif other := tally.made - tally.equal:
         notes.append(f"{name}: {other:,} of {tally.made:,} blocks have other bytes, and errors as they should be")
+
+
+def _may_have_been_quantized_before(pair: _Pair, tally: Tally) -> bool:
+    related = relative(tally.error, tally.energy) < UNRELATED
+    return related and not pair.file.type.is_float and not tally.mostly_equal
 
 
 def _too_far(pair: _Pair, tally: Tally, has_imatrix: bool) -> bool:

@@ -1,32 +1,28 @@
-"""The part ``tokenizer``: its keys against the folder, and the ids that llama.cpp gives against the folder's own."""
+"""The part ``tokenizer``: its keys, and the ids that llama.cpp gives, against the folder's tokenizer."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from exaone4_gguf.converter.gguf_file import GGUFFile
-from exaone4_gguf.converter.gguf_values import Metadata
-from exaone4_gguf.converter.tokenizer import TokenType
 from exaone4_gguf.errors import GGUFError, RuntimeFailure, TokenizerError
 from exaone4_gguf.proof.corpus import tokenizer_texts
+from exaone4_gguf.proof.quiet import quietly
 from exaone4_gguf.proof.report import Finding, Part, Verdict, judged, not_evaluated
+from exaone4_gguf.proof.vocabulary import END_KEYS, PREFIX, ROLES, Vocabulary
 from exaone4_gguf.runtime.model import Model
 
 NAME = "tokenizer"
 _MOST = 5
 """Findings of one kind that are told."""
 
-_PREFIX = "tokenizer.ggml."
-_LISTS = ("tokens", "token_type", "merges")
-_END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
-_ROLE_KEYS = ("bos_token_id", "unknown_token_id", "padding_token_id")
-_NAMES = {"model": None, "pre": "default", "add_bos_token": False, "add_eos_token": False}
-"""Keys with what llama.cpp takes where they are missing."""
+_BOS_OTHERWISE = 11
+"""The id that llama.cpp takes for BOS where the file names none (llama_vocab::impl::load, for gpt2)."""
 
 Tokenize = Callable[[str], list[int]]
 
@@ -39,6 +35,11 @@ def own_tokenizer(folder: Path) -> Any:
     """
     if importlib.util.find_spec("transformers") is None:
         return None
+    with quietly():
+        return _by_transformers(folder)
+
+
+def _by_transformers(folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
@@ -53,14 +54,14 @@ def ids_of(own: Any, text: str) -> list[int]:
     return list(own.encode(text, add_special_tokens=False, verbose=False))
 
 
-def check_tokenizer(expected: Metadata, gguf: GGUFFile, own: Any, data: str) -> Part:
+def check_tokenizer(expected: Vocabulary, gguf: GGUFFile, own: Any, data: str) -> Part:
     """Compare the keys, then the ids of the built-in texts, of all added tokens, and of ``data``.
 
     Args:
-        expected: the metadata that the checkpoint's file would have.
+        expected: what the folder's tokenizer means.
         own: the folder's tokenizer in transformers, or None.
     """
-    wrong = list(_wrong_keys({key: value.data for key, value in expected.items()}, gguf))
+    wrong = list(_wrong_keys(expected, gguf))
     if own is None:
         missing = "transformers is not installed: pip install 'exaone4-gguf[reference]'"
         return judged(NAME, "its keys are not the folder's", wrong) if wrong else not_evaluated(NAME, missing)
@@ -76,32 +77,55 @@ def check_tokenizer(expected: Metadata, gguf: GGUFFile, own: Any, data: str) -> 
     return judged(NAME, f"{len(texts):,} texts, {counts['characters']:,} characters", wrong, figures=counts)
 
 
-def _wrong_keys(expected: Mapping[str, Any], gguf: GGUFFile) -> Iterator[Finding]:
-    for key, absent in _NAMES.items():
-        found = gguf.get(_PREFIX + key, absent)
-        if found != expected[_PREFIX + key]:
-            yield Finding(_PREFIX + key, f"is {found!r}; the folder's is {expected[_PREFIX + key]!r}")
-    for key in _LISTS:
-        yield from _wrong_items(_PREFIX + key, gguf.get(_PREFIX + key), expected.get(_PREFIX + key, []))
-    for key in _ROLE_KEYS:
-        found, wanted = gguf.get(_PREFIX + key), expected.get(_PREFIX + key)
-        if found not in (None, wanted):
-            yield Finding(_PREFIX + key, f"is {found}; the folder's is {wanted}")
+def _wrong_keys(expected: Vocabulary, gguf: GGUFFile) -> Iterator[Finding]:
+    for key, absent, wanted in (
+        ("model", None, expected.model),
+        ("pre", "default", expected.pre),
+        ("add_bos_token", False, expected.adds_bos),
+        ("add_eos_token", False, expected.adds_eos),
+    ):
+        found = gguf.get(PREFIX + key, absent)
+        if wanted is not None and found != wanted:
+            yield Finding(PREFIX + key, f"is {found!r}; the folder's is {wanted!r}")
+    yield from _wrong_tokens(expected, gguf)
+    yield from _wrong_items(PREFIX + "token_type", gguf.get(PREFIX + "token_type"), expected.types)
+    yield from _wrong_items(PREFIX + "merges", gguf.get(PREFIX + "merges"), expected.merges)
+    yield from _wrong_special(expected, gguf)
     yield from _wrong_ends(expected, gguf)
 
 
-def _wrong_ends(expected: Mapping[str, Any], gguf: GGUFFile) -> Iterator[Finding]:
-    """A generation ends at each of these ids: the same set, whatever key holds which; eos as it is."""
-    ends = [expected[_PREFIX + key] for key in _END_KEYS if _PREFIX + key in expected]
-    for key in _END_KEYS:
-        found = gguf.get(_PREFIX + key)
-        if found is not None and found not in ends:
-            yield Finding(_PREFIX + key, f"is {found}, which ends no answer; the folder's ends are {ends}")
-    found = [gguf.get(_PREFIX + key) for key in _END_KEYS]
-    for missing in (end for end in ends if end not in found):
-        yield Finding(_PREFIX + _END_KEYS[0], f"no key says that an answer ends at {missing}")
+def _wrong_tokens(expected: Vocabulary, gguf: GGUFFile) -> Iterator[Finding]:
+    """An id that no token has may be called anything but like a token."""
+    found, taken = gguf.get(PREFIX + "tokens"), set(expected.tokens)
+    wanted = list(expected.tokens)
+    for i, text in enumerate(found[: len(wanted)] if isinstance(found, list) else ()):
+        if wanted[i] is None and text not in taken:
+            wanted[i] = text
+    yield from _wrong_items(PREFIX + "tokens", found, wanted)
+
+
+def _wrong_special(expected: Vocabulary, gguf: GGUFFile) -> Iterator[Finding]:
+    for key in ROLES.values():
+        found, wanted = gguf.get(PREFIX + key), expected.special.get(key)
+        if found not in (None, wanted):
+            yield Finding(PREFIX + key, f"is {found}; the folder's is {wanted}")
+        elif found is None and key == ROLES["bos"] and wanted not in (None, _BOS_OTHERWISE):
+            what = f"missing, which llama.cpp takes for {_BOS_OTHERWISE}; the folder's is {wanted}"
+            yield Finding(PREFIX + key, what)
+
+
+def _wrong_ends(expected: Vocabulary, gguf: GGUFFile) -> Iterator[Finding]:
+    """A generation ends at each of these ids: the same set, whatever key holds which; eos is the tokenizer's own."""
+    ends, room = list(expected.ends), len(END_KEYS)
+    found = [gguf.get(PREFIX + key) for key in END_KEYS]
+    for key, i in zip(END_KEYS, found, strict=True):
+        if i is not None and i not in ends:
+            yield Finding(PREFIX + key, f"is {i}, which ends no answer; the folder's ends are {ends}")
+    missing = [i for i in ends if i not in found]
+    for i in missing[: max(0, len(missing) - max(0, len(ends) - room))]:
+        yield Finding(PREFIX + END_KEYS[0], f"no key says that an answer ends at {i}")
     if ends and found[0] is not None and found[0] != ends[0] and found[0] in ends:
-        yield Finding(_PREFIX + _END_KEYS[0], f"is {found[0]}; the folder's end of turn is {ends[0]}")
+        yield Finding(PREFIX + END_KEYS[0], f"is {found[0]}; the folder's end of turn is {ends[0]}")
 
 
 def _wrong_items(key: str, found: Any, expected: Sequence[Any]) -> Iterator[Finding]:
@@ -126,9 +150,11 @@ def _first(found: Sequence[Any], expected: Sequence[Any]) -> str:
 
 
 def _shown(key: str, item: Any) -> str:
-    if key.endswith("token_type") and item in list(TokenType):
-        return TokenType(item).name
-    return repr(item)
+    if not key.endswith("token_type"):
+        return repr(item)
+    from gguf import TokenType
+
+    return TokenType(item).name if item in list(TokenType) else repr(item)
 
 
 def _wrong_ids(texts: Sequence[str], own: Tokenize, llama: Tokenize) -> Iterator[Finding]:

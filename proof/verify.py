@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.config import Exaone4Config, read_config
 from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
-from exaone4_gguf.converter.head import CLASS_KEY
+from exaone4_gguf.converter.gguf_values import Metadata
 from exaone4_gguf.converter.hub import model_folder
-from exaone4_gguf.converter.model import Model, from_checkpoint
 from exaone4_gguf.converter.pipeline import default_threads
 from exaone4_gguf.errors import RequestError, TextError
-from exaone4_gguf.proof import behaviour, head, metadata, template, tensors, tokenizer
-from exaone4_gguf.proof.report import FileReport, Part, Report, not_evaluated
+from exaone4_gguf.proof import (
+    behaviour,
+    converters_reading,
+    head,
+    metadata,
+    quiet,
+    template,
+    tensors,
+    tokenizer,
+    vocabulary,
+)
+from exaone4_gguf.proof.checkpoint import Checkpoint, read_checkpoint
+from exaone4_gguf.proof.configuration import read_configuration
+from exaone4_gguf.proof.report import FileReport, Part, Report, not_evaluated, noted
+from exaone4_gguf.proof.vocabulary import Vocabulary
 from exaone4_gguf.quant.imatrix import ImportanceMatrix, read_imatrix
 from exaone4_gguf.quant.recipes import FILE_TYPES
 
@@ -74,8 +84,10 @@ def verify(
     ggufs = [read_gguf(path) for path in paths]
     folder = model_folder(model_dir)
     matrix = read_imatrix(imatrix) if imatrix is not None else None
-    checks = _Checks(folder, parts, tokens, text, matrix, threads or default_threads(), show_progress, tell)
-    return Report(str(model_dir), tuple(checks.report(path, gguf) for path, gguf in zip(paths, ggufs, strict=True)))
+    with quiet.quietly():
+        checks = _Checks(folder, parts, tokens, text, matrix, threads or default_threads(), show_progress, tell)
+        reports = tuple(checks.report(path, gguf) for path, gguf in zip(paths, ggufs, strict=True))
+    return Report(str(model_dir), reports)
 
 
 def read_text(path: Path) -> str:
@@ -117,8 +129,10 @@ class _Checks:
         self._threads = threads
         self._show_progress = show_progress
         self._tell = tell
-        self._config: Exaone4Config = read_config(folder)
-        self._model: Model = from_checkpoint(folder, strict=False)
+        self._independent = quiet.has_reference()
+        reading = read_configuration if self._independent else converters_reading.read_configuration
+        self._checkpoint: Checkpoint = read_checkpoint(folder, reading)
+        self._config = self._checkpoint.config
 
     def report(self, path: Path, gguf: GGUFFile) -> FileReport:
         """The asked parts of one file."""
@@ -134,62 +148,83 @@ class _Checks:
         return [part for part in self._parts if part != head.NAME] or self._parts
 
     def _is_headless(self, gguf: GGUFFile) -> bool:
-        return self._config.model_class.speaks and CLASS_KEY not in gguf.metadata
+        return self._config.speaks and head.CLASS_KEY not in gguf.metadata
 
     def _part(self, name: str, gguf: GGUFFile) -> Part:
         check: Callable[[GGUFFile], Part] = getattr(self, f"_{name}")
-        return check(gguf)
+        part = check(gguf)
+        return part if self._independent else noted(part, converters_reading.NOTE)
 
     def _metadata(self, gguf: GGUFFile) -> Part:
         return metadata.check_metadata(self._config, gguf)
 
     def _tensors(self, gguf: GGUFFile) -> Part:
         has_imatrix = any(key.startswith("quantize.imatrix.") for key in gguf.metadata)
-        with self._show_progress(f"{gguf.path.name}: tensors", self._model.n_weights) as progress:
+        with self._show_progress(f"{gguf.path.name}: tensors", self._checkpoint.n_weights) as progress:
             return tensors.check_tensors(
-                self._model.tensors,
+                self._checkpoint.gguf_tensors,
                 gguf.tensors,
                 has_imatrix=has_imatrix,
                 importances=self._importances,
+                ignored=self._ignored(gguf),
                 threads=self._threads,
                 progress=progress,
             )
 
+    def _ignored(self, gguf: GGUFFile) -> list[str]:
+        n_layers, n_nextn = self._config.num_hidden_layers, metadata.n_nextn(gguf)
+        return tensors.of_next_token_prediction(gguf.tensors, n_layers, n_nextn)
+
     def _head(self, gguf: GGUFFile) -> Part:
         if self._is_headless(gguf):
-            return not_evaluated(head.NAME, f"{self._config.model_class.name} has none")
-        return head.check_head(self._config, self._model.head, gguf)
+            return not_evaluated(head.NAME, f"{self._config.model_class} has none")
+        return head.check_head(self._checkpoint, gguf)
 
     def _tokenizer(self, gguf: GGUFFile) -> Part:
-        return tokenizer.check_tokenizer(self._model.metadata, gguf, self._own_tokenizer, self._text)
+        return tokenizer.check_tokenizer(self._vocabulary, gguf, self._own_tokenizer, self._text)
 
     def _template(self, gguf: GGUFFile) -> Part:
-        return template.check_template(self._model.metadata, gguf, self._own_tokenizer)
+        own = self._own_tokenizer
+        expected = template.templates(self._metadata_of_converter) if own is None else template.own_templates(own)
+        return template.check_template(expected, gguf, own)
 
     def _behaviour(self, gguf: GGUFFile) -> Part:
-        if self._own_tokenizer is None or importlib.util.find_spec("torch") is None:
+        if self._own_tokenizer is None or not self._independent:
             return not_evaluated(
                 behaviour.NAME, "it needs torch and transformers: pip install 'exaone4-gguf[reference]'"
             )
         if faults := list(self._shape_faults(gguf)):
             return not_evaluated(behaviour.NAME, f"llama.cpp is not given a file of other shapes: {faults[0]}")
-        with self._show_progress(f"{gguf.path.name}: behaviour", self._comparison.weights_used(gguf)) as progress:
+        needed = self._comparison.memory_needed(gguf)
+        self._tell(f"llama.cpp needs {needed / 1e9:.1f} GB of memory for {gguf.path.name}")
+        with self._show_progress(f"{gguf.path.name}: behaviour", self._comparison.weights_used()) as progress:
             return self._comparison.check(gguf, progress)
 
     def _shape_faults(self, gguf: GGUFFile) -> Iterator[str]:
         """What could make llama.cpp end the process."""
         yield from metadata.shape_faults(self._config, gguf)
-        yield from (fault.where for fault in tensors.shape_faults(self._model.tensors, gguf.tensors))
+        known = {name: t for name, t in gguf.tensors.items() if name not in self._ignored(gguf)}
+        yield from (fault.where for fault in tensors.shape_faults(self._checkpoint.gguf_tensors, known))
 
     @functools.cached_property
     def _own_tokenizer(self) -> Any:
         return tokenizer.own_tokenizer(self._folder)
 
     @functools.cached_property
+    def _vocabulary(self) -> Vocabulary:
+        if self._own_tokenizer is None:
+            return vocabulary.from_metadata(self._metadata_of_converter)
+        return vocabulary.read_vocabulary(self._own_tokenizer, self._config, self._folder)
+
+    @functools.cached_property
+    def _metadata_of_converter(self) -> Metadata:
+        return converters_reading.read_metadata(self._folder)
+
+    @functools.cached_property
     def _comparison(self) -> behaviour.Behaviour:
         tokenize = functools.partial(tokenizer.ids_of, self._own_tokenizer)
         ids = behaviour.choose_tokens(self._n_tokens, tokenize, self._text)
-        return behaviour.Behaviour(self._config, self._model.tensors, ids, self._tell)
+        return behaviour.Behaviour(self._checkpoint, ids)
 
 
 def _file_type(gguf: GGUFFile) -> str:

@@ -56,6 +56,40 @@ def test_imports_go_one_way(room: str) -> None:
         assert rooms_of(file) <= ALLOWED[room], file
 
 
+FALLBACK = "converters_reading"
+"""The one module of the proof that may ask the converter what a checkpoint says; verify falls back to it by name."""
+OF_THE_CONVERTER = {
+    "fingerprint",  # a digest of tensors that are given to it
+    "gguf_file",
+    "gguf_values",  # how a GGUF file is read
+    "hub",  # where a model's folder is
+    "pipeline",  # how many threads, and weights in a slab
+    "source",  # a tensor's bytes and shape
+    "torch_file",  # torch's own reading of its files
+}
+"""What the proof may know of the converter: nothing that reads a configuration, names, factors or weights."""
+
+
+def imported_modules(file: Path) -> set[str]:
+    """The project's modules that a file imports, wherever in it, as room.module."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("exaone4_gguf."):
+            room, _, module = (node.module or "").removeprefix("exaone4_gguf.").partition(".")
+            found |= {f"{room}.{module}"} if module else {f"{room}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("file", [*(ROOT / "proof").glob("*.py")], ids=lambda file: str(file.stem))
+def test_the_proof_takes_nothing_of_the_converter_s_reading(file: Path) -> None:
+    """Else the converter's mistakes would be on both sides."""
+    if file.stem == FALLBACK:
+        return
+    modules = imported_modules(file)
+    assert {m.removeprefix("converter.") for m in modules if m.startswith("converter.")} <= OF_THE_CONVERTER
+    assert f"proof.{FALLBACK}" not in modules or file.stem == "verify"
+
+
 def needed(file: Path) -> set[str]:
     """The extras that a file may import at its top."""
     name = file.relative_to(ROOT).as_posix()
@@ -125,6 +159,12 @@ PROVEN_BY_THEIR_USERS = {
     "report",  # test_verify
     "blocks",  # proof: test_tensors
     "origin",  # test_tensors
+    "names",  # test_checkpoint
+    "weights",
+    "configuration",
+    "vocabulary",  # test_tokenizer
+    "quiet",  # test_verify_command
+    "converters_reading",  # test_verify
 }
 
 

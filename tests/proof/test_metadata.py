@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from exaone4_gguf.converter import gguf_values as values
-from exaone4_gguf.converter.config import read_config
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.converter.gguf_values import ValueType
+from exaone4_gguf.proof.configuration import read_configuration
 from exaone4_gguf.proof.metadata import check_metadata
 from exaone4_gguf.proof.report import Verdict
 from tests.checkpoints import full_config, hybrid_config, write_checkpoint
@@ -36,7 +36,7 @@ FINE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", FINE)
 def test_other_words_for_the_same_pass(name: str, full: Path, full_gguf: Path, tmp_path: Path) -> None:
     path = rewritten(full_gguf, tmp_path / "a.gguf", FINE[name])
-    part = check_metadata(read_config(full), read_gguf(path))
+    part = check_metadata(read_configuration(full), read_gguf(path))
     assert part.verdict is Verdict.PASSED, part.findings
 
 
@@ -45,12 +45,12 @@ def test_a_pattern_may_be_a_number(hybrid: Path, tmp_path: Path) -> None:
     right = convert(hybrid, tmp_path / "a.gguf").paths[0]
     for value in (values.u32(4), None):
         path = rewritten(right, tmp_path / "b.gguf", {f"{A}attention.sliding_window_pattern": value})
-        assert check_metadata(read_config(hybrid), read_gguf(path)).verdict is Verdict.PASSED
+        assert check_metadata(read_configuration(hybrid), read_gguf(path)).verdict is Verdict.PASSED
 
 
 def test_a_foreign_key_is_told(full: Path, full_gguf: Path, tmp_path: Path) -> None:
     path = rewritten(full_gguf, tmp_path / "a.gguf", {f"{A}colour": values.string("blue")})
-    part = check_metadata(read_config(full), read_gguf(path))
+    part = check_metadata(read_configuration(full), read_gguf(path))
     assert (part.verdict, part.notes) == (Verdict.PASSED, ("llama.cpp's exaone4 does not read exaone4.colour",))
 
 
@@ -61,6 +61,6 @@ def test_a_foreign_key_is_told(full: Path, full_gguf: Path, tmp_path: Path) -> N
 def test_a_checkpoint_that_llama_cpp_computes_wrong_has_no_right_file(config: dict[str, Any], tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "model", config)
     path = convert(folder, tmp_path / "a.gguf", allow_wrong_in_llama_cpp=True).paths[0]
-    part = check_metadata(read_config(folder), read_gguf(path))
+    part = check_metadata(read_configuration(folder), read_gguf(path))
     assert part.verdict is Verdict.FAILED
     assert "llama.cpp never uses a window" in part.findings[0].what

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from exaone4_gguf.converter.config import read_config
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.converter.model import from_checkpoint
 from exaone4_gguf.proof import reference
-from exaone4_gguf.proof.reference import Reference, Weights, attended
+from exaone4_gguf.proof.checkpoint import read_checkpoint
+from exaone4_gguf.proof.names import by_transformers_names
+from exaone4_gguf.proof.reference import Hook, Reference, Weights, attended
 from tests.checkpoints import random_tensors, write_checkpoint
 from tests.test_faithful import MODELS, reference_logits
 
@@ -22,8 +22,13 @@ def some_tokens(n: int, low: int = 300, high: int = 704) -> list[int]:
     return [int(i) for i in np.random.default_rng(1).integers(low, high, n)]
 
 
+def of_checkpoint(folder: Path, *hook: Hook) -> Reference:
+    checkpoint = read_checkpoint(folder)
+    return Reference(checkpoint.config, Weights(checkpoint.tensors), *hook)
+
+
 def streamed_logits(folder: Path, tokens: list[int]) -> torch.Tensor:
-    model = Reference(read_config(folder), Weights(from_checkpoint(folder).tensors))
+    model = of_checkpoint(folder)
     return model.logits(model.hidden_states(torch.tensor([tokens])))[0]
 
 
@@ -55,8 +60,9 @@ def test_a_window_of_one_sees_the_token_itself() -> None:
 def test_a_gguf_gives_its_own_weights(full: Path, full_gguf: Path, tmp_path: Path) -> None:
     """The lossless file those of the checkpoint, a quantized one others, both through one interface."""
     quantized = convert(full, tmp_path / "q.gguf", "Q4_0").paths[0]
-    config, tokens = read_config(full), torch.tensor([some_tokens(20)])
-    models = [Reference(config, Weights(read_gguf(path).tensors.values())) for path in (full_gguf, quantized)]
+    config, tokens = read_checkpoint(full).config, torch.tensor([some_tokens(20)])
+    files = [by_transformers_names(read_gguf(path).tensors.values(), 4) for path in (full_gguf, quantized)]
+    models = [Reference(config, Weights(tensors)) for tensors in files]
     lossless, other = (model.logits(model.hidden_states(tokens))[0] for model in models)
     expected = streamed_logits(full, tokens[0].tolist())
     assert torch.equal(lossless, expected)
@@ -69,16 +75,16 @@ def test_the_hook_sees_each_linear_layer_once(full: Path) -> None:
 
     def nothing(name: str, x: torch.Tensor) -> torch.Tensor:
         seen.append(name)
-        return x * 0 if name == "blk.3.ffn_down.weight" else x
+        return x * 0 if name == "model.layers.3.mlp.down_proj.weight" else x
 
-    config, tensors = read_config(full), from_checkpoint(full).tensors
-    hidden = Reference(config, Weights(tensors), nothing).hidden_states(torch.tensor([[5, 6, 7]]))
-    assert sorted(seen) == sorted(t.name for t in tensors if len(t.shape) == 2 and t.name.startswith("blk."))
-    assert not torch.allclose(hidden, Reference(config, Weights(tensors)).hidden_states(torch.tensor([[5, 6, 7]])))
+    tokens, tensors = torch.tensor([[5, 6, 7]]), read_checkpoint(full).tensors
+    hidden = of_checkpoint(full, nothing).hidden_states(tokens)
+    assert sorted(seen) == sorted(name for name, t in tensors.items() if len(t.shape) == 2 and ".layers." in name)
+    assert not torch.allclose(hidden, of_checkpoint(full).hidden_states(tokens))
 
 
 def test_sequences_do_not_see_each_other(hybrid: Path) -> None:
-    model = Reference(read_config(hybrid), Weights(from_checkpoint(hybrid).tensors))
+    model = of_checkpoint(hybrid)
     a, b = some_tokens(40), some_tokens(40)[::-1]
     both = model.hidden_states(torch.tensor([a, b]))
     torch.testing.assert_close(both[1:], model.hidden_states(torch.tensor([b])), atol=1e-5, rtol=1e-4)

@@ -10,10 +10,9 @@ import pytest
 
 from exaone4_gguf.converter import gguf_values as values
 from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.converter.model import from_checkpoint
 from exaone4_gguf.proof.corpus import CONVERSATIONS
 from exaone4_gguf.proof.report import Part, Verdict
-from exaone4_gguf.proof.template import check_template
+from exaone4_gguf.proof.template import check_template, own_templates
 from exaone4_gguf.proof.tokenizer import own_tokenizer
 from tests.proof.wrong_files import rewritten
 
@@ -26,7 +25,7 @@ def own(full: Path) -> Any:
 
 
 def checked(folder: Path, path: Path, own: Any) -> Part:
-    return check_template(from_checkpoint(folder).metadata, read_gguf(path), own)
+    return check_template(own_templates(own_tokenizer(folder)), read_gguf(path), own)
 
 
 def with_template(full_gguf: Path, target: Path, change: Any) -> Path:

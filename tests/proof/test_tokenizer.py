@@ -11,10 +11,11 @@ from exaone4_gguf.converter import gguf_values as values
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.converter.gguf_values import ValueType
-from exaone4_gguf.converter.model import from_checkpoint
 from exaone4_gguf.errors import TokenizerError
+from exaone4_gguf.proof.configuration import read_configuration
 from exaone4_gguf.proof.report import Part, Verdict
 from exaone4_gguf.proof.tokenizer import check_tokenizer, own_tokenizer
+from exaone4_gguf.proof.vocabulary import read_vocabulary
 from tests.checkpoints import full_config, random_tensors, write_checkpoint
 from tests.proof.wrong_files import FAULTS, rewritten
 
@@ -25,7 +26,8 @@ def own(full: Path) -> Any:
 
 
 def checked(folder: Path, path: Path, own: Any, data: str = "") -> Part:
-    return check_tokenizer(from_checkpoint(folder).metadata, read_gguf(path), own, data)
+    expected = read_vocabulary(own, read_configuration(folder), folder)
+    return check_tokenizer(expected, read_gguf(path), own, data)
 
 
 def test_the_published_tokenizer_passes(published: Path, tmp_path: Path) -> None:
