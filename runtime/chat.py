@@ -23,6 +23,7 @@ from exaone4_gguf.runtime.encoder import Classified, EncodeOptions, Encoder
 from exaone4_gguf.runtime.events import Event, Finish, collect
 from exaone4_gguf.runtime.generation import Generation, Token, check_fits
 from exaone4_gguf.runtime.head import why_silent
+from exaone4_gguf.runtime.interrupts import checkpoint, in_steps, untorn
 from exaone4_gguf.runtime.llama import checked
 from exaone4_gguf.runtime.machine import physical_cores
 from exaone4_gguf.runtime.model import Model, check_file
@@ -75,6 +76,7 @@ class Exaone4:
         RuntimeFailure: llama.cpp cannot load it.
     """
 
+    @untorn()
     def __init__(
         self,
         path: str | Path,
@@ -127,7 +129,8 @@ class Exaone4:
                 drafter = DraftModel(each, self.context, flash_attn=flash_attn)
                 opened.callback(drafter.close)
                 self._drafters.append(drafter)
-            self._free = weakref.finalize(self, opened.pop_all().close)
+            checkpoint()
+            self._free = weakref.finalize(self, untorn()(opened.pop_all().close))
             """Also when the last reference goes, so that a forgotten ``close`` leaks nothing."""
         self._turn = threading.Lock()
         self._reader: int | None = None
@@ -149,7 +152,11 @@ class Exaone4:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except RequestError:
+            if error is None:  # else it has left a stream of its own open
+                raise
 
     def cancel(self) -> None:
         """Stop the answer that is being made, from any thread."""
@@ -174,7 +181,7 @@ class Exaone4:
         prompt = self._prompt(messages, request)
         check_fits(prompt.ids, self.context)
         parser = StreamParser(request.told, reasoning_open=prompt.reasoning_open)
-        return self._events(prompt, request, parser)
+        return self._events(self._answer(prompt, request, parser))
 
     def complete(
         self, prompt: str | Sequence[int], *, markers: bool = False, **options: Unpack[ChatOptions]
@@ -192,7 +199,7 @@ class Exaone4:
         request = Request(options, ())
         made = self.text_prompt(prompt, markers=markers)
         check_fits(made.ids, self.context)
-        return self._events(made, request, TextParser())
+        return self._events(self._answer(made, request, TextParser()))
 
     def text_prompt(self, prompt: str | Sequence[int], *, markers: bool = False) -> Prompt:
         """The prompt that ``complete`` goes on with.
@@ -223,7 +230,11 @@ class Exaone4:
             Exaone4Error: as ``stream``.
         """
         offered = _offered(tools)
-        message = collect(self.stream(messages, offered, **options))
+        events = self.stream(messages, offered, **options)
+        try:
+            message = collect(events)
+        finally:
+            events.close()
         assert self.usage is not None
         return Reply(with_coerced_arguments(message, offered), self.usage, self.logprobs)
 
@@ -296,13 +307,14 @@ class Exaone4:
             messages, described, reasoning=request.reasoning, template_kwargs=request.options.get("template_kwargs")
         )
 
-    def _events(self, prompt: Prompt, request: Request, parser: StreamParser | TextParser) -> Generator[Event]:
+    def _events(self, answer: Generator[Event]) -> Generator[Event]:
+        """An answer, when it is its turn."""
         if self._reader == threading.get_ident():
             raise RequestError("a stream of this thread is still open: close it, or read it to its end")
         with self._turn:
             self._check_open()
             try:
-                for event in self._answer(prompt, request, parser):
+                for event in in_steps(answer):
                     self._reader = threading.get_ident()
                     yield event
             finally:
@@ -312,7 +324,7 @@ class Exaone4:
         if not self._free.alive:
             raise RuntimeFailure("the model is closed")
 
-    def _answer(self, prompt: Prompt, request: Request, parser: StreamParser | TextParser) -> Iterator[Event]:
+    def _answer(self, prompt: Prompt, request: Request, parser: StreamParser | TextParser) -> Generator[Event]:
         with closing(Sampler(self.model, request.sampling)) as sampler:
             self.usage, self.logprobs = Usage(len(prompt.ids), 0, 0, 0, 0.0, 0.0), None
             self.context.start()

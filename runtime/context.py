@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from exaone4_gguf.errors import RequestError, RuntimeFailure
+from exaone4_gguf.runtime.interrupts import Flag, checkpoint, is_awaited, untorn
 from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.machine import available_memory, fitting_context
 from exaone4_gguf.runtime.model import ARCHITECTURE, Model
@@ -66,6 +66,7 @@ class Context:
         RuntimeFailure: llama.cpp cannot make a context of that size.
     """
 
+    @untorn()
     def __init__(
         self,
         model: Model,
@@ -78,7 +79,7 @@ class Context:
         type_k: int | None = None,
         type_v: int | None = None,
         swa_full: bool = True,
-        cancelled: threading.Event | None = None,
+        cancelled: Flag | None = None,
     ) -> None:
         self._api = api = load_api()
         self._model = model
@@ -89,7 +90,7 @@ class Context:
         for cache_type in (type_k, type_v):
             if cache_type is not None and cache_type not in CACHE_TYPES.values():
                 raise RequestError(f"the cache cannot have type {cache_type!r}; ggml's numbers: {CACHE_TYPES}")
-        self.cancelled = cancelled or threading.Event()
+        self.cancelled = cancelled or Flag()
         self.n_ctx, self.n_threads = n_ctx, n_threads
         self._n_batch = min(n_batch, n_ctx)
         params = api.llama_context_default_params()
@@ -106,10 +107,11 @@ class Context:
             raise RuntimeFailure(f"llama.cpp cannot make a context of {n_ctx} tokens: {last_error()}")
         self._memory = api.llama_get_memory(self.pointer)
         self._window: int = api.llama_model_n_swa(model.pointer)
-        self._abort = api.ggml_abort_callback(lambda data: self.cancelled.is_set())
+        self._abort = api.ggml_abort_callback(lambda data: self.cancelled.is_set() or is_awaited())
         api.llama_set_abort_callback(self.pointer, self._abort, ctypes.c_void_p(0))
         self.tokens: list[int] = []
 
+    @untorn()
     def close(self) -> None:
         """Free the cache."""
         if self.pointer:
@@ -137,6 +139,7 @@ class Context:
                 progress(len(self.tokens))
         return kept
 
+    @untorn()
     def append(self, tokens: Sequence[int], *, all_logits: bool = False) -> None:
         """Evaluate tokens after those in the cache; at most ``n_batch`` of them.
 
@@ -153,6 +156,7 @@ class Context:
             return
         self._remove_from(len(self.tokens))
         if result == _ABORTED:
+            checkpoint()
             raise Cancelled
         raise RuntimeFailure(f"llama.cpp cannot evaluate (code {result}): {last_error()}")
 
@@ -210,6 +214,7 @@ class Context:
                 return 0
         return position
 
+    @untorn()
     def _remove_from(self, position: int) -> bool:
         if position == 0:
             self._clear()
@@ -219,6 +224,7 @@ class Context:
         del self.tokens[position:]
         return True
 
+    @untorn()
     def _clear(self) -> None:
         self._api.llama_memory_clear(self._memory, True)
         self.tokens.clear()

@@ -18,6 +18,7 @@ from exaone4_gguf.errors import RequestError, RuntimeFailure, TextTooLong
 from exaone4_gguf.runtime.context import default_context
 from exaone4_gguf.runtime.head import QUESTION, SEQUENCE, TOKEN, Head, check_head, find_head
 from exaone4_gguf.runtime.hidden import HiddenStates
+from exaone4_gguf.runtime.interrupts import checkpoint, untorn
 from exaone4_gguf.runtime.machine import physical_cores
 from exaone4_gguf.runtime.model import Model
 from exaone4_gguf.runtime.plain_text import (
@@ -109,6 +110,7 @@ class Encoder:
         RuntimeFailure: llama.cpp cannot load it.
     """
 
+    @untorn()
     def __init__(
         self,
         path: str | Path | Model,
@@ -132,6 +134,7 @@ class Encoder:
                 n_batch=n_batch,
                 flash_attn=flash_attn,
             )
+            checkpoint()
         except BaseException:
             if self._owns:
                 self.model.close()
@@ -344,6 +347,7 @@ class Encoder:
                 yield cut[rows.index], rows.first, rows.states
 
 
+@untorn()
 def _free(hidden: HiddenStates, model: Model | None) -> None:
     """Also when the last reference goes, so that a forgotten ``close`` leaks nothing."""
     hidden.close()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from exaone4_gguf.errors import RuntimeFailure
 from exaone4_gguf.runtime.context import MOST_CONTEXT, MOST_THREADS
+from exaone4_gguf.runtime.interrupts import checkpoint, is_awaited, untorn
 from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.model import Model
 
@@ -77,6 +78,7 @@ class HiddenStates:
         self._short: _Context | None = None
         self._long: _Context | None = None
 
+    @untorn()
     def close(self) -> None:
         """Free the caches."""
         for context in (self._short, self._long):
@@ -101,6 +103,7 @@ class HiddenStates:
             for step in _steps(tokens, context.n_batch, pad=context is self._short):
                 yield from context.evaluate(step)
 
+    @untorn()
     def _for(self, cells: int) -> _Context:
         if cells > self._n_batch:
             return self._for_long(cells)
@@ -171,6 +174,7 @@ class _Context:
         self.n_ctx, self.n_batch = n_ctx, n_batch
         self._width = model.n_embd
         self._stop = api.ggml_backend_sched_eval_callback(_stopper())
+        self._abort = api.ggml_abort_callback(lambda data: is_awaited())
         params = api.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = n_ctx, n_batch, n_batch
         params.n_seq_max, params.kv_unified = min(_MOST_SEQUENCES + 1, n_batch), True
@@ -181,7 +185,7 @@ class _Context:
         if exact:
             params.type_k = params.type_v = api.GGML_TYPE_F32
         params.swa_full = True
-        params.cb_eval = self._stop
+        params.cb_eval, params.abort_callback = self._stop, self._abort
         self._pointer = api.llama_init_from_model(model.pointer, params)
         if not self._pointer:
             raise RuntimeFailure(f"llama.cpp cannot make a context of {n_ctx} tokens: {last_error()}")
@@ -199,17 +203,22 @@ class _Context:
 
     def evaluate(self, tokens: Sequence[_Token]) -> Iterator[Rows]:
         """Their hidden states, a piece for each sequence."""
-        self._fill(tokens)
-        result = self._api.llama_decode(self._pointer, self._batch)
-        if result != 0:
-            raise RuntimeFailure(f"llama.cpp cannot evaluate (code {result}): {last_error()}")
-        states = self._states(len(tokens))
+        states = self._evaluated(tokens)
         at = 0
         for index, own in groupby(tokens, key=lambda token: token.index):
             first, *more = own
             if index != _NOBODY:
                 yield Rows(index, first.position, states[at : at + 1 + len(more)])
             at += 1 + len(more)
+
+    @untorn()
+    def _evaluated(self, tokens: Sequence[_Token]) -> Floats:
+        self._fill(tokens)
+        result = self._api.llama_decode(self._pointer, self._batch)
+        if result != 0:
+            checkpoint()
+            raise RuntimeFailure(f"llama.cpp cannot evaluate (code {result}): {last_error()}")
+        return self._states(len(tokens))
 
     def _fill(self, tokens: Sequence[_Token]) -> None:
         batch = self._batch

@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 from exaone4_gguf.errors import RequestError, RuntimeFailure
+from exaone4_gguf.runtime.interrupts import untorn
 
 _ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR (ggml.h)
 _errors: list[str] = []
@@ -18,6 +19,7 @@ _callbacks: list[Any] = []
 
 
 @functools.cache
+@untorn()
 def load_api() -> Any:
     """The module ``llama_cpp``, its log silenced but for the errors, which ``last_error`` tells.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from exaone4_gguf.errors import GGUFError
 from exaone4_gguf.runtime.end_tokens import named_end_tokens
+from exaone4_gguf.runtime.interrupts import checkpoint, is_awaited, untorn
 from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.window import any_layer_slides
 
@@ -37,6 +38,7 @@ class Model:
         RuntimeFailure: llama-cpp-python is missing.
     """
 
+    @untorn()
     def __init__(
         self,
         path: str | Path,
@@ -55,18 +57,22 @@ class Model:
         params.load_mode = self._api.LLAMA_LOAD_MODE_MMAP if use_mmap else self._api.LLAMA_LOAD_MODE_NONE
         params.vocab_only = vocab_only
         params.use_extra_bufts = repack
+        params.progress_callback = self._api.llama_progress_callback(lambda progress, data: not is_awaited())
         self.pointer = self._api.llama_model_load_from_file(str(self.path).encode(), params)
         if not self.pointer:
+            checkpoint()
             raise GGUFError(f"{self.path}: {_why(last_error())}")
         self.uses_gpu = bool(n_gpu_layers and self._api.llama_supports_gpu_offload())
         self.vocab = self._api.llama_model_get_vocab(self.pointer)
         self.n_vocab: int = self._api.llama_vocab_n_tokens(self.vocab)
         try:
             self._check_model(vocab_only)
-        except GGUFError:
+            checkpoint()
+        except BaseException:
             self.close()
             raise
 
+    @untorn()
     def close(self) -> None:
         """Free the weights. Contexts made from the model must be closed before."""
         if self.pointer:

@@ -7,12 +7,14 @@ one loads the model again.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import queue
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.encoder import Encoder
 from exaone4_gguf.runtime.events import Event
 from exaone4_gguf.runtime.head import why_silent
+from exaone4_gguf.runtime.interrupts import Flag, checkpoint, is_awaited, untorn
 from exaone4_gguf.runtime.messages import plain
 from exaone4_gguf.runtime.model import Model
 from exaone4_gguf.runtime.prompt import Prompt
@@ -36,7 +39,8 @@ REGISTERING_SECONDS = 30.0
 """How long the servers may take to say what they have; what is no RPC server says nothing."""
 
 _WORKER = "exaone4_gguf.runtime.worker"
-_CANCEL_AGAIN = 0.2  # seconds: a cancellation that comes before the answer begins is forgotten
+_CANCEL_AGAIN = 0.2
+"""Seconds: a cancellation that comes before the answer begins is forgotten."""
 _ENDING_SECONDS = 5.0
 
 
@@ -69,6 +73,7 @@ class RemoteExaone4(Exaone4):
         RuntimeFailure: a server cannot be reached, or llama.cpp has no RPC backend.
     """
 
+    @untorn()
     def __init__(self, path: str | Path, servers: Sequence[str], **loading: Any) -> None:
         check_supported()
         self._path, self._servers, self._loading = Path(path), tuple(servers), loading
@@ -76,7 +81,7 @@ class RemoteExaone4(Exaone4):
             loading["draft_gpu_layers"] = 0  # it is small: guesses are made here, and no network is waited for
         self._turn = threading.Lock()
         self._reader: int | None = None
-        self._cancelled = threading.Event()
+        self._cancelled = Flag()
         self.usage, self.logprobs = None, None
         self._closed = False
         self.model = Model(path, vocab_only=True)
@@ -90,6 +95,7 @@ class RemoteExaone4(Exaone4):
             self.model.close()
             raise
 
+    @untorn()
     def close(self) -> None:
         """Stop what is being answered, and end the model's process. It cannot be used afterwards."""
         self._closed = True
@@ -99,16 +105,14 @@ class RemoteExaone4(Exaone4):
     def cancel(self) -> None:
         """Stop the answer that is being made, from any thread."""
         self._cancelled.set()
-        self._process.send("cancel")
 
     def prompt(
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
     ) -> Prompt:
         """The prompt that a request would be evaluated as."""
-        with self._turn:
-            process = self._running()
-            process.send("prompt", *_portable(messages, tools, options))
-            _, prompt = self._told(process.reply())
+        portable = _portable(messages, tools, options)
+        with self._turn, untorn(), self._asked("prompt", portable) as process:
+            _, prompt = self._told(self._reply(process))
             assert isinstance(prompt, Prompt)
             return prompt
 
@@ -123,7 +127,7 @@ class RemoteExaone4(Exaone4):
         """
         portable = _portable(messages, tools, options)
         self._check_open()
-        return self._remote_events(portable)
+        return self._events(self._remote_answer(portable))
 
     def complete(
         self, prompt: str | Sequence[int], *, markers: bool = False, **options: Unpack[ChatOptions]
@@ -140,45 +144,38 @@ class RemoteExaone4(Exaone4):
         if self._closed:
             raise RuntimeFailure("the model is closed")
 
-    def _remote_events(self, portable: Message) -> Generator[Event]:
-        if self._reader == threading.get_ident():
-            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
-        with self._turn:
-            self._check_open()
-            process = self._running()
-            self._cancelled.clear()
-            process.send("stream", *portable)
-            ended = False
-            try:
-                for event in self._answered(process):
-                    self._reader = threading.get_ident()
-                    yield event
-                ended = True
-            finally:
-                self._reader = None
-                if not ended:
-                    self._abandon(process)
-
-    def _answered(self, process: _Process) -> Iterator[Event]:
+    def _remote_answer(self, portable: Message) -> Generator[Event]:
         """The events of an answer, until the process has told its end, or is no more."""
-        while True:
-            message = process.reply(_CANCEL_AGAIN)
-            if message is _NOTHING:
-                if self._cancelled.is_set():
-                    process.send("cancel")
-                continue
-            kind, *told = self._told(message)
-            if kind == "event":
-                yield told[0]
-            elif kind == "ended":
-                self.usage, self.logprobs = told
-                return
+        self._cancelled.clear()
+        with self._asked("stream", portable) as process:
+            while True:
+                kind, *told = self._told(self._reply(process))
+                if kind == "event":
+                    yield told[0]
+                elif kind == "ended":
+                    self.usage, self.logprobs = told
+                    return
 
-    def _abandon(self, process: _Process) -> None:
-        """Read an answer that nobody wants to its end, which is asked for again and again."""
-        while not process.is_idle:
-            process.send("cancel")
-            process.reply(_CANCEL_AGAIN)
+    @contextlib.contextmanager
+    def _asked(self, kind: str, portable: Message) -> Iterator[_Process]:
+        """The process, which is asked for something. What it has not told in the end, nobody wants."""
+        process = self._running()
+        process.send(kind, *portable)
+        try:
+            yield process
+        finally:
+            _abandon(process)
+
+    def _reply(self, process: _Process, seconds: float = math.inf) -> Message | None:
+        """As ``_Process.reply``; a cancellation is passed on meanwhile, and a handler of signals may raise."""
+        until = time.monotonic() + seconds
+        while True:
+            checkpoint()
+            if self._cancelled.is_set():
+                process.send("cancel")
+            message = process.reply(_CANCEL_AGAIN)
+            if message is not _NOTHING or time.monotonic() > until:
+                return message
 
     def _told(self, message: Message | None) -> Message:
         """The message, if it is no failure."""
@@ -209,14 +206,14 @@ class RemoteExaone4(Exaone4):
         process = self._process = _Process((str(self._path), self._servers, self._loading))
         weakref.finalize(self, process.end)
         try:
-            registered = process.reply(REGISTERING_SECONDS)
+            registered = self._reply(process, REGISTERING_SECONDS)
             if registered is _NOTHING:
                 raise RuntimeFailure(
                     f"{', '.join(self._servers)}: no answer in {REGISTERING_SECONDS:.0f} s; an rpc-server serves one "
                     "program at a time, and what is none never answers"
                 )
             self._told(registered)
-            _, n_ctx = self._told(process.reply())
+            _, n_ctx = self._told(self._reply(process))
         except BaseException:
             process.end(at_once=True)
             raise
@@ -267,7 +264,7 @@ class _Process:
         if message[0] != "cancel":
             self.is_idle = False
 
-    def reply(self, seconds: float | None = None) -> Message | None:
+    def reply(self, seconds: float) -> Message | None:
         """The next message: None at the process's end, ``_NOTHING`` if none comes in time."""
         try:
             message = self._replies.get(timeout=seconds)
@@ -302,6 +299,16 @@ class _Process:
             self._popen.wait()
         self._passing_on.join()
         self._stderr.close()
+
+
+def _abandon(process: _Process) -> None:
+    """Read what nobody wants to its end, which is asked for again and again; who signals once more ends the process."""
+    while not process.is_idle:
+        if is_awaited():
+            process.end(at_once=True)
+            return
+        process.send("cancel")
+        process.reply(_CANCEL_AGAIN)
 
 
 def _pass_on(stream: Any, replies: queue.SimpleQueue[Message | None]) -> None:
