@@ -11,6 +11,7 @@ from typing import Any
 
 from exaone4_gguf.converter.checkpoint import load_json
 from exaone4_gguf.converter.classes import CAUSAL, CLASSES, HeadConfig, ModelClass, read_head_config
+from exaone4_gguf.converter.gguf_file import MAX_BLOCKS
 from exaone4_gguf.converter.rope import RopeScaling, positive_f32, read_rope
 from exaone4_gguf.converter.token_roles import TokenRoles, read_token_roles
 from exaone4_gguf.errors import ConfigError
@@ -43,9 +44,7 @@ FIXED: dict[str, Any] = {
 
 SLIDING, FULL = "sliding_attention", "full_attention"
 WINDOWED_DEPTH = 64
-"""llama.cpp gives exaone4 a window and NoPE layers at this block_count, and at no other."""
-
-MAX_LAYERS = 512  # LLAMA_MAX_LAYERS, llama-hparams.h
+"""llama.cpp gives exaone4 a window and NoPE layers at this depth, and at no other."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def parse_config(raw: dict[str, Any]) -> Exaone4Config:
     """``read_config`` for a configuration that is at hand."""
     model_class = _model_class(raw)
     _check_fixed(raw)
-    layers = _count(raw, "num_hidden_layers", MAX_LAYERS)
+    layers = _count(raw, "num_hidden_layers", MAX_BLOCKS)
     window = None if _get(raw, "sliding_window") is None else _count(raw, "sliding_window")
     heads, hidden = _count(raw, "num_attention_heads"), _count(raw, "hidden_size")
     head_dim = hidden // heads if raw.get("head_dim") is None else _count(raw, "head_dim")

@@ -161,7 +161,7 @@ def _assigned(
     typed = zip(model.tensors, model.types, strict=True)
     shapes = [TensorShape(t.name, t.shape, type) for t, type in typed]
     chosen, has = overrides or Overrides(), matrix is not None
-    return list(assign_types(shapes, target, model.n_layers, chosen, gqa=model.gqa, has_imatrix=has))
+    return list(assign_types(shapes, target, model.n_blocks, chosen, gqa=model.gqa, has_imatrix=has))
 
 
 def _matrix(model: Model, given: ImportanceMatrix | str | Path | None) -> ImportanceMatrix | None:

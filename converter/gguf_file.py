@@ -23,6 +23,8 @@ HEAD_ARCHITECTURE = "exaone4-head"
 
 SPLIT_KEYS = ("split.no", "split.count", "split.tensors.count")
 
+MAX_BLOCKS = 512  # LLAMA_MAX_LAYERS, llama-hparams.h
+
 _SPLIT_NAME = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf")
 _MAX_DIMS = 4  # GGML_MAX_DIMS
 
@@ -40,6 +42,32 @@ class GGUFFile:
         """The data of a metadata key; ``%s`` in it stands for the architecture."""
         value = self.metadata.get(key.replace("%s", ARCHITECTURE))
         return default if value is None else value.data
+
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of the file, those for next-token prediction included.
+
+        Raises:
+            GGUFError: it does not say, or says what no file can have.
+        """
+        count = self.get("%s.block_count")
+        if not isinstance(count, int):
+            raise GGUFError(f"{self.path}: it has no exaone4.block_count")
+        if not 0 < count <= MAX_BLOCKS:
+            raise GGUFError(f"{self.path}: exaone4.block_count is {count}; it must be from 1 to {MAX_BLOCKS}")
+        return count
+
+    @property
+    def depth(self) -> int:
+        """Layers that are computed. The last blocks may be for next-token prediction, which llama.cpp keeps aside.
+
+        Raises:
+            GGUFError: no layer is left, or the file does not say.
+        """
+        blocks, predicting = self.n_blocks, self.get("%s.nextn_predict_layers", 0)
+        if not isinstance(predicting, int) or not 0 <= predicting < blocks:
+            raise GGUFError(f"{self.path}: exaone4.nextn_predict_layers is {predicting!r}, of {blocks} blocks")
+        return blocks - predicting
 
 
 def split_name(target: Path, part: int, parts: int) -> Path:

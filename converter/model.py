@@ -17,7 +17,7 @@ from exaone4_gguf.converter.gguf_file import ARCHITECTURE, SPLIT_KEYS, GGUFFile
 from exaone4_gguf.converter.gguf_values import Metadata, string, u32
 from exaone4_gguf.converter.head import CLASS_KEY, Head, check_belongs, head_path, make_head, read_head
 from exaone4_gguf.converter.metadata import build_metadata, file_type_keys
-from exaone4_gguf.converter.names import BLOCK_TENSORS, MODEL_TENSORS
+from exaone4_gguf.converter.names import BLOCK_TENSORS, MODEL_TENSORS, PREDICTION_TENSORS
 from exaone4_gguf.converter.plan import in_file_order
 from exaone4_gguf.converter.pooling import read_pooling
 from exaone4_gguf.converter.source import SourceTensor
@@ -36,13 +36,15 @@ POOLING_KEY = f"{ARCHITECTURE}.pooling_type"
 class Model:
     """A source's content. ``metadata`` lacks the keys that the plan adds (file type, parts).
 
-    ``tensors`` are in file order; ``types`` are theirs in a lossless file.
+    ``tensors`` are in file order; ``types`` are theirs in a lossless file. ``n_layers`` are computed; ``n_blocks`` are
+    these and those for next-token prediction.
     """
 
     metadata: Metadata
     tensors: Sequence[SourceTensor]
     types: Sequence[TensorType]
     n_layers: int
+    n_blocks: int
     sliding_window: int | None
     sliding_layers: tuple[bool, ...]
     gqa: int
@@ -88,7 +90,8 @@ def from_checkpoint(folder: Path, *, strict: bool = True, template_for_llama_ser
     inputs = tuple(path for path in folder.iterdir() if path.suffix != ".gguf")
     window, sliding = config.sliding_window, config.sliding_layers
     gqa = config.num_attention_heads // config.num_key_value_heads
-    return Model(metadata, tensors, types, config.num_hidden_layers, window, sliding, gqa, inputs, head)
+    depth = config.num_hidden_layers
+    return Model(metadata, tensors, types, depth, depth, window, sliding, gqa, inputs, head)
 
 
 def _gguf_tensors(folder: Path, config: Exaone4Config, found: Mapping[str, SourceTensor]) -> list[SourceTensor]:
@@ -125,19 +128,17 @@ def from_gguf(gguf: GGUFFile, *, strict: bool = True) -> Model:
     Raises:
         GGUFError: it lacks a key that the quantization needs, or llama.cpp would compute it wrong.
     """
-    n_layers = gguf.get("%s.block_count")
-    if not isinstance(n_layers, int):
-        raise GGUFError(f"{gguf.path}: it has no exaone4.block_count")
+    depth = gguf.depth
     dropped = {*SPLIT_KEYS, *file_type_keys(0)}
     metadata = {key: value for key, value in gguf.metadata.items() if key not in dropped}
     tensors = in_file_order(list(gguf.tensors.values()))
     window = gguf.get("%s.attention.sliding_window")
-    _check_complete(gguf, n_layers)
-    sliding = _sliding_layers(gguf, n_layers, window)
+    _check_complete(gguf)
+    sliding = _sliding_layers(gguf, depth, window)
     head = _head_beside(gguf, strict)
     inputs = (*gguf.parts, head_path(gguf.path)) if head else gguf.parts
     types, gqa = [t.type for t in tensors], _gqa(gguf)
-    model = Model(metadata, tensors, types, n_layers, window, sliding, gqa, inputs, head)
+    model = Model(metadata, tensors, types, depth, gguf.n_blocks, window, sliding, gqa, inputs, head)
     try:
         if strict:
             model.check_llama_cpp_runs_it()
@@ -166,10 +167,11 @@ def _head_beside(gguf: GGUFFile, strict: bool) -> Head | None:
     return head
 
 
-def _check_complete(gguf: GGUFFile, n_layers: int) -> None:
+def _check_complete(gguf: GGUFFile) -> None:
     """A part of a split file under another name, say, has not all tensors of the model."""
     expected = [name for _, name, _ in MODEL_TENSORS]
-    expected += [f"blk.{layer}.{name}" for layer in range(n_layers) for _, name, _ in BLOCK_TENSORS]
+    expected += [f"blk.{layer}.{name}" for layer in range(gguf.n_blocks) for _, name, _ in BLOCK_TENSORS]
+    expected += [f"blk.{layer}.{name}" for layer in range(gguf.depth, gguf.n_blocks) for name in PREDICTION_TENSORS]
     if missing := [name for name in expected if name not in gguf.tensors]:
         raise GGUFError(f"{gguf.path}: tensor {missing[0]} is missing ({len(missing)} in all)")
 

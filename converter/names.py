@@ -34,6 +34,9 @@ MODEL_TENSORS = (
 )
 """As BLOCK_TENSORS, named after the prefix of the model's class."""
 
+PREDICTION_TENSORS = ("nextn.eh_proj.weight", "nextn.enorm.weight", "nextn.hnorm.weight")
+"""What a block for next-token prediction has besides, in GGUF; llama.cpp keeps such blocks and does not run them."""
+
 OUTPUT_TENSOR = (LM_HEAD, "output.weight", ("vocab_size", "hidden_size"))
 
 HEAD_TENSORS = (
@@ -76,7 +79,12 @@ def expected_head_tensors(config: Exaone4Config) -> Iterator[ExpectedTensor]:
         yield ExpectedTensor(f"{config.head.form.tensor}.{hf_name}", gguf_name, config.sizes(shape))
 
 
+def block_of(gguf_name: str) -> int:
+    """The number of the block that a tensor is in; -1 outside of the blocks."""
+    number = gguf_name.split(".")[1] if gguf_name.startswith("blk.") else ""
+    return int(number) if number.isdecimal() else -1
+
+
 def file_order(gguf_name: str) -> tuple[int, bytes]:
     """Sorting key of llama.cpp's order: outside the blocks first, then by layer, then by name."""
-    layer = gguf_name.split(".")[1] if gguf_name.startswith("blk.") else ""
-    return (int(layer) if layer.isdecimal() else -1, gguf_name.encode())
+    return (block_of(gguf_name), gguf_name.encode())

@@ -81,12 +81,12 @@ class Memory:
 
 def memory(shape: ModelShape, types: Sequence[TensorType], setup: Setup) -> Memory:
     """What a model with these types of its tensors takes."""
-    sizes = {t.name: _bytes(t, type) for t, type in zip(shape.tensors, types, strict=True)}
-    typed = zip(shape.tensors, types, strict=True)
+    typed = [(t, type) for t, type in zip(shape.tensors, types, strict=True) if shape.is_loaded(t)]
+    sizes = {t.name: _bytes(t, type) for t, type in typed}
     copies = {t.name for t, type in typed if _is_repacked(t, type, shape.tied, setup.features)}
     embedding = sizes["token_embd.weight"]
     return Memory(
-        weights=sum(sizes.values()) - _trimmed(shape.tensors, sizes, copies),
+        weights=sum(sizes.values()) - _trimmed([t for t, _ in typed], sizes, copies),
         repacked=sum(sizes[name] for name in copies),
         droppable=sum(sizes[name] for name in copies if name != "token_embd.weight"),
         kv=kv_bytes(shape, setup),

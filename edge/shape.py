@@ -16,7 +16,7 @@ from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it
 from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
 from exaone4_gguf.converter.head import CLASS_KEY
 from exaone4_gguf.converter.model import from_gguf
-from exaone4_gguf.converter.names import ROPE_FREQS, expected_tensors, file_order
+from exaone4_gguf.converter.names import ROPE_FREQS, block_of, expected_tensors, file_order
 from exaone4_gguf.errors import CheckpointError, GGUFError
 from exaone4_gguf.quant.recipes import FILE_TYPES, FileType, Overrides, TensorShape, assign_types
 from exaone4_gguf.quant.types import TYPES, TensorType
@@ -43,12 +43,17 @@ class ModelShape:
     context_length: int
     sliding_window: int | None
     sliding_layers: tuple[bool, ...]
+    n_blocks: int
     model_class: ModelClass = CAUSAL
 
     @property
     def n_layers(self) -> int:
-        """How many layers it has."""
+        """How many layers are computed: all blocks but those for next-token prediction."""
         return len(self.sliding_layers)
+
+    def is_loaded(self, tensor: TensorShape) -> bool:
+        """Whether llama.cpp loads it: not of a block that it does not run."""
+        return block_of(tensor.name) < self.n_layers
 
     @property
     def tied(self) -> bool:
@@ -62,7 +67,7 @@ class ModelShape:
 
     def types_in(self, target: FileType) -> list[TensorType]:
         """The type of each tensor in a file of that type."""
-        return list(assign_types(self.tensors, target, self.n_layers, Overrides()))
+        return list(assign_types(self.tensors, target, self.n_blocks, Overrides()))
 
     @property
     def types_now(self) -> list[TensorType]:
@@ -104,6 +109,7 @@ def _of_config(folder: Path, c: Exaone4Config) -> ModelShape:
         context_length=c.max_position_embeddings,
         sliding_window=c.sliding_window,
         sliding_layers=c.sliding_layers,
+        n_blocks=c.num_hidden_layers,
         model_class=c.model_class,
     )
 
@@ -128,6 +134,7 @@ def _of_gguf(path: Path) -> ModelShape:
         context_length=_size(gguf, "context_length"),
         sliding_window=model.sliding_window,
         sliding_layers=model.sliding_layers,
+        n_blocks=model.n_blocks,
         model_class=CLASSES.get(str(gguf.get(CLASS_KEY)), CAUSAL),
     )
 

@@ -181,7 +181,7 @@ def quantizable(tensor: TensorShape) -> bool:
 def assign_types(
     tensors: Sequence[TensorShape],
     target: FileType,
-    n_layers: int,
+    n_blocks: int,
     overrides: Overrides,
     *,
     gqa: int = 1,
@@ -191,14 +191,14 @@ def assign_types(
 
     Args:
         tensors: all tensors of the file, in file order (the rules count them).
-        n_layers: block_count, which the rules for ``ffn_down`` divide by.
+        n_blocks: block_count, which the rules for ``ffn_down`` divide by.
         gqa: query heads for each key head.
 
     Yields:
         One type for each tensor, in the same order.
     """
     tied = all(t.name != "output.weight" for t in tensors)
-    counts = {"attn_v": sum(t.role == "attn_v" for t in tensors), "ffn_down": n_layers}
+    counts = {"attn_v": sum(t.role == "attn_v" for t in tensors), "ffn_down": n_blocks}
     seen = dict.fromkeys(counts, 0)
     for tensor in tensors:
         if not quantizable(tensor):

@@ -400,7 +400,9 @@ class Exaone4:
             raise GGUFError(
                 f"{self.model.path}: it has no chat template; give one (chat_template, --chat-template-file)"
             )
-        return PromptBuilder(ChatTemplate(source or ""), self.model.tokenize, self.model.control_texts)
+        model = self.model
+        pre_tokenizer = model.metadata["tokenizer.ggml.pre"]
+        return PromptBuilder(ChatTemplate(source or ""), model.tokenize, model.control_texts, pre_tokenizer)
 
 
 def _offered(tools: Iterable[Any] | None) -> tuple[Tool, ...]:

@@ -38,10 +38,10 @@ def default_context(model: Model, *beside: Model) -> int:
 
 def _cache_bytes(model: Model) -> int:
     """Of the keys and values of a token, in F16."""
-    names = ("attention.head_count_kv", "block_count", "embedding_length", "attention.head_count")
-    kv_heads, layers, width, heads = (int(model.metadata[f"{ARCHITECTURE}.{name}"]) for name in names)
+    names = ("attention.head_count_kv", "embedding_length", "attention.head_count")
+    kv_heads, width, heads = (int(model.metadata[f"{ARCHITECTURE}.{name}"]) for name in names)
     key_length = int(model.metadata.get(f"{ARCHITECTURE}.attention.key_length", width // heads))
-    return 2 * 2 * kv_heads * key_length * layers
+    return 2 * 2 * kv_heads * key_length * model.n_layers
 
 
 class Cancelled(Exception):

@@ -12,12 +12,14 @@ from exaone4_gguf.errors import GGUFError
 from exaone4_gguf.runtime.end_tokens import named_end_tokens
 from exaone4_gguf.runtime.interrupts import checkpoint, is_awaited, untorn
 from exaone4_gguf.runtime.llama import checked, last_error, load_api
-from exaone4_gguf.runtime.window import any_layer_slides
+from exaone4_gguf.runtime.window import any_layer_slides, check_blocks
 
 ARCHITECTURE = "exaone4"
 HEAD_ARCHITECTURE = "exaone4-head"
+PRE_TOKENIZERS = ("exaone4", "exaone-moe")
+"""EXAONE 4.0's, and EXAONE 4.5's."""
 WINDOWED_DEPTH = 64
-"""llama.cpp gives exaone4 a window at this block_count, and at no other, whatever the file says."""
+"""llama.cpp gives exaone4 a window at this depth, and at no other, whatever the file says."""
 
 MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_result>", "</tool_result>")
 """Not special in the tokenizer, yet they steer the conversation as the special ones do."""
@@ -50,6 +52,8 @@ class Model:
     ) -> None:
         self.path = Path(path)
         check_file(self.path)
+        if not vocab_only:
+            check_blocks(self.path)
         checked("n_gpu_layers", n_gpu_layers, -1, 1 << 16)
         self._api = load_api()
         params = self._api.llama_model_default_params()
@@ -90,6 +94,11 @@ class Model:
     def n_embd(self) -> int:
         """Values of a hidden state."""
         return int(self._api.llama_model_n_embd(self.pointer))
+
+    @property
+    def n_layers(self) -> int:
+        """Layers that are computed: block_count less nextn_predict_layers."""
+        return int(self._api.llama_model_n_layer(self.pointer))
 
     @property
     def context_length(self) -> int:
@@ -157,13 +166,14 @@ class Model:
         if architecture != ARCHITECTURE:
             raise GGUFError(f"{self.path}: architecture is '{architecture}', not {ARCHITECTURE}")
         tokenizer = (self.metadata.get("tokenizer.ggml.model"), self.metadata.get("tokenizer.ggml.pre"))
-        if tokenizer != ("gpt2", "exaone4"):
+        if tokenizer[0] != "gpt2" or tokenizer[1] not in PRE_TOKENIZERS:
+            known = " or ".join(PRE_TOKENIZERS)
             raise GGUFError(
-                f"{self.path}: its tokenizer is {tokenizer[0]}, {tokenizer[1]}; EXAONE 4's is gpt2, exaone4"
+                f"{self.path}: its tokenizer is {tokenizer[0]}, {tokenizer[1]}; EXAONE 4's is gpt2, {known}"
             )
         if vocab_only:
             return  # it computes nothing
-        n_layers = int(self.metadata.get(f"{ARCHITECTURE}.block_count", 0))
+        n_layers = self.n_layers
         has_window = f"{ARCHITECTURE}.attention.sliding_window" in self.metadata
         if n_layers == WINDOWED_DEPTH and not any_layer_slides(self.path):
             raise GGUFError(f"{self.path}: a sliding window that no layer uses: llama.cpp would end its process on it")

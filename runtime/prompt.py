@@ -42,16 +42,23 @@ class PromptBuilder:
     """Makes prompts with one template and one tokenizer.
 
     `tokenize` gives the ids of a text, its markers included, and adds none of its own. `markers` are the texts of
-    all control tokens and of the others that structure a conversation, not the runs of blanks.
+    all control tokens and of the others that structure a conversation, not the runs of blanks. `pre_tokenizer` is
+    llama.cpp's name of the pattern that cuts a text into words.
 
     Raises:
         PromptError: the tokenizer does not take one of the markers as one token.
     """
 
-    def __init__(self, template: ChatTemplate, tokenize: Callable[[str], list[int]], markers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        template: ChatTemplate,
+        tokenize: Callable[[str], list[int]],
+        markers: Sequence[str],
+        pre_tokenizer: str = "exaone4",
+    ) -> None:
         self._template = template
         self._tokenize = tokenize
-        self._markers = _Markers(markers)
+        self._markers = _Markers(markers, _CUTS[pre_tokenizer])
         self._names = {self._id_of(marker): marker for marker in self._markers.texts}
 
     def build(
@@ -143,7 +150,8 @@ class PromptBuilder:
 class _Markers:
     """The texts of the markers: where a text holds them, and how it is kept from being read as one."""
 
-    def __init__(self, markers: Sequence[str]) -> None:
+    def __init__(self, markers: Sequence[str], is_cut: Callable[[str, str], bool]) -> None:
+        self._is_cut = is_cut
         self.texts = sorted({m for m in markers if m}, key=lambda m: (-len(m), m))
         whole = "|".join(map(re.escape, self.texts)) or "(?!)"
         self._pattern = re.compile(whole)
@@ -160,7 +168,7 @@ class _Markers:
     def broken(self, text: str, seam: str) -> str:
         """The text with a seam in every marker; again, because markers may overlap."""
         while self._pattern.search(text):
-            text = self._pattern.sub(lambda match: _broken(match.group(), seam), text)
+            text = self._pattern.sub(lambda match: self._broken(match.group(), seam), text)
         return text
 
     def fenced(self, text: str, seam: str) -> str:
@@ -188,6 +196,13 @@ class _Markers:
             position += len(part)
         return pieces
 
+    def _broken(self, marker: str, seam: str) -> str:
+        if len(marker) == 1:
+            raise PromptError(f"a message holds {marker!r}, which this tokenizer can only read as a control token")
+        cuts = (i for i in range(1, len(marker)) if self._is_cut(marker[i - 1], marker[i]))
+        i = next(cuts, 1)
+        return marker[:i] + seam + marker[i:]
+
     def _is_inside(self, text: str, position: int) -> bool:
         start = max(position - self._longest, 0)
         window = text[start : position + self._longest]
@@ -200,18 +215,21 @@ def _signs(characters: str) -> list[str]:
     return sorted({c for c in characters if not c.isalnum() and not c.isspace() and c not in '_"\\'})
 
 
-def _broken(marker: str, seam: str) -> str:
-    if len(marker) == 1:
-        raise PromptError(f"a message holds {marker!r}, which this tokenizer can only read as a control token")
-    cuts = (i for i in range(1, len(marker)) if _is_cut(marker[i - 1], marker[i]))
-    i = next(cuts, 1)
-    return marker[:i] + seam + marker[i:]
-
-
-def _is_cut(left: str, right: str) -> bool:
+def _is_cut_by_gpt2(left: str, right: str) -> bool:
     """Whether GPT-2's pattern cuts here, whatever else stands around."""
     may_join = left.isspace() or left == "'"
     return not may_join and _class(left) != _class(right)
+
+
+def _is_cut_by_exaone_moe(left: str, right: str) -> bool:
+    """The same of EXAONE 4.5's: digits stand alone, and a word may begin with a sign, but not end with one."""
+    if "N" in (_class(left), _class(right)):
+        return True
+    return _class(left) == "L" and _class(right) == "other" and not unicodedata.category(right).startswith("M")
+
+
+_CUTS = {"exaone4": _is_cut_by_gpt2, "exaone-moe": _is_cut_by_exaone_moe}
+"""By ``tokenizer.ggml.pre`` (the patterns are in llama-vocab.cpp)."""
 
 
 def _class(character: str) -> str:
