@@ -18,10 +18,10 @@ from exaone4_gguf.errors import TokenizerError
 
 _log = logging.getLogger(__name__)
 
-ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
 # GPT2Tokenizer's own, for what the folder leaves out (transformers 5.23, models/gpt2/tokenization_gpt2.py).
-GPT2_ROLES = dict.fromkeys(("bos", "eos", "unk"), "<|endoftext|>")
+GPT2_ROLES = dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>")
 
 Settings = dict[str, Any]
 
@@ -80,9 +80,6 @@ class AddedVocabulary:
         raw = {token.content for token in (*self._special.values(), *self._others) if not token.normalized}
         return [replace(token, normalized=content not in raw) for content, token in self._latest.items()]
 
-    def __contains__(self, token: AddedToken) -> bool:
-        return self._latest.get(token.content) == token
-
 
 @dataclass(frozen=True)
 class _Told:
@@ -119,7 +116,7 @@ def read_added_tokens(
 
 def _still_to_add(added: AddedVocabulary, told: _Told) -> list[AddedToken]:
     """In transformers' order: by id, then those with a role, then the rest; each with a role is special."""
-    tokens = [token for _, token in sorted(told.by_id.items()) if token not in added]
+    tokens = [token for _, token in sorted(told.by_id.items())]
     for token in (*told.named.values(), *told.extra):
         if token.content not in added.ids and all(token.content != t.content for t in tokens):
             tokens.append(token)
@@ -140,19 +137,25 @@ def _told(folder: Path, settings: Settings, file: dict[int, AddedToken], roles: 
     told = dict(settings)
     if told.get("additional_special_tokens") and not told.get("extra_special_tokens"):
         told["extra_special_tokens"] = told.pop("additional_special_tokens")
+    own = {name: told.pop(name) for name, value in settings.items() if _is_role(name) and isinstance(value, str)}
     if "added_tokens_decoder" in told:
         by_id = _by_id((_number(i), entry) for i, entry in told["added_tokens_decoder"].items())
     else:
         told |= _special_tokens_map(folder, told)
         by_id = _added_beside(folder, told) | file
     extra = told.get("extra_special_tokens")
-    named = {f"{role}_token": told.get(f"{role}_token", roles.get(role)) for role in ROLES}
-    named |= {key: value for key, value in told.items() if key.endswith("_token") and isinstance(value, str | dict)}
+    named = {role: told.get(role, roles.get(role)) for role in ROLES}
+    named |= {name: value for name, value in told.items() if _is_role(name)} | own
     if isinstance(extra, dict):
         named |= extra
         extra = told.get("additional_special_tokens")
-    tokens = {name: _special_token(value) for name, value in named.items() if value is not None}
+    tokens = {name: _special_token(value) for name, value in named.items() if isinstance(value, str | dict)}
     return _Told(by_id, tokens, [_special_token(value) for value in extra or ()])
+
+
+def _is_role(name: str) -> bool:
+    """Whether it is one that only this model has, such as ``image_token``."""
+    return name.endswith("_token") and name not in ROLES
 
 
 def _special_tokens_map(folder: Path, settings: Settings) -> Settings:
@@ -167,7 +170,7 @@ def _special_tokens_map(folder: Path, settings: Settings) -> Settings:
 def _added_beside(folder: Path, settings: Settings) -> dict[int, AddedToken]:
     """added_tokens.json: texts with their ids; special are those with a role and the further special ones."""
     extra = settings.get("extra_special_tokens") or ()
-    values = [settings.get(f"{role}_token") for role in ROLES]
+    values = [settings.get(role) for role in ROLES]
     special = {_special_token(value).content for value in (*values, *extra) if value}
     texts = optional(folder / "added_tokens.json")
     return _by_id((i, {"content": t, "special": t in special}) for t, i in texts.items())
