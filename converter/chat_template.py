@@ -5,36 +5,92 @@ And the one change that stock llama-server needs to see the thoughts: where it i
 
 from __future__ import annotations
 
+import functools
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from exaone4_gguf.converter.checkpoint import load_json, load_text
 from exaone4_gguf.errors import TokenizerError
 
 DEFAULT = "default"
+TOOL_USE = "tool_use"
+"""The name of the one that is used where tools are given, in transformers, llama.cpp and here."""
 
 
 def read_chat_templates(model_dir: Path) -> dict[str, str]:
     """Templates by name; the one that a chat uses is ``default``. Empty where the folder has none.
 
+    Files go before tokenizer_config.json, as in transformers (PreTrainedTokenizerBase._from_pretrained).
+
     Raises:
         TokenizerError: a template is no text.
     """
+    return dict(_files(model_dir)) or dict(_from_settings(model_dir / "tokenizer_config.json"))
+
+
+def check_they_compile(model_dir: Path, templates: Mapping[str, str]) -> None:
+    """Raises TokenizerError for a template that does not compile, with its name and the line."""
+    for name, template in templates.items():
+        _check_compiles(model_dir, name, template)
+
+
+def _files(model_dir: Path) -> Iterator[tuple[str, str]]:
     if (path := model_dir / "chat_template.jinja").is_file():
-        templates = {DEFAULT: load_text(path, TokenizerError)}
-        extra = sorted((model_dir / "additional_chat_templates").glob("*.jinja"))
-        return templates | {p.stem: load_text(p, TokenizerError) for p in extra}
-    settings = model_dir / "tokenizer_config.json"
-    field = load_json(settings, TokenizerError).get("chat_template") if settings.is_file() else None
+        yield DEFAULT, load_text(path, TokenizerError)
+    for path in sorted((model_dir / "additional_chat_templates").glob("*.jinja")):
+        yield path.stem, load_text(path, TokenizerError)
+
+
+def _from_settings(path: Path) -> Iterator[tuple[str, str]]:
+    field = load_json(path, TokenizerError).get("chat_template") if path.is_file() else None
     if isinstance(field, str):
-        return {DEFAULT: field}
-    named = field if isinstance(field, list) else [] if field is None else [field]
-    return dict(_named(settings, entry) for entry in named)
+        yield DEFAULT, field
+    elif field is not None:
+        yield from (_named(path, entry) for entry in (field if isinstance(field, list) else [field]))
+
+
+def _check_compiles(model_dir: Path, name: str, template: str) -> None:
+    """Nothing of it is run: constants are not folded, and what is compiled is thrown away."""
+    try:
+        _environment().compile(template)
+    except jinja2.TemplateSyntaxError as e:
+        reason = f"line {e.lineno}: {' '.join((e.message or '').split())[:300]}"
+    except Exception as e:  # Jinja is asked to read foreign code: it may raise anything
+        reason = f"{type(e).__name__}: {' '.join(str(e).split())[:300]}"
+    else:
+        return
+    which = "the chat template" if name == DEFAULT else f"the chat template '{name}'"
+    raise TokenizerError(f"{model_dir}: {which} does not compile: {reason}")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """With what transformers' has (utils/chat_template_utils.py)."""
+    return ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"], optimized=False
+    )
+
+
+class _Generation(Extension):
+    """``{% generation %}``, which marks the assistant's text for training."""
+
+    tags = {"generation"}  # noqa: RUF012
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
 
 def with_llama_server_form(model_dir: Path, templates: dict[str, str]) -> dict[str, str]:
-    """The templates, the default one in the form that llama-server understands.
+    """The templates, those that llama-server uses in the form that it understands.
 
     Raises:
         TokenizerError: there is none, or ``for_llama_server`` does not know its form.
@@ -42,9 +98,10 @@ def with_llama_server_form(model_dir: Path, templates: dict[str, str]) -> dict[s
     if DEFAULT not in templates:
         raise TokenizerError(f"{model_dir}: it has no chat template that could be changed for llama-server")
     try:
-        return templates | {DEFAULT: for_llama_server(templates[DEFAULT])}
+        used = {name: for_llama_server(templates[name]) for name in (DEFAULT, TOOL_USE) if name in templates}
     except TokenizerError as e:
         raise TokenizerError(f"{model_dir}: {e}") from None
+    return templates | used
 
 
 _SKIPS_THOUGHTS = re.compile(

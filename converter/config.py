@@ -71,6 +71,8 @@ class Exaone4Config:
     roles: TokenRoles
     model_class: ModelClass = CAUSAL
     head: HeadConfig | None = None
+    quantization: str = ""
+    """The method that a quantization_config names; the weights tell whether it still holds."""
 
     @property
     def eos_token_ids(self) -> tuple[int, ...]:
@@ -144,6 +146,7 @@ def parse_config(raw: dict[str, Any]) -> Exaone4Config:
         roles=read_token_roles(raw),
         model_class=model_class,
         head=read_head_config(raw, model_class),
+        quantization=_quantization(raw.get("quantization_config")),
     )
     _check_heads(config)
     return config
@@ -178,10 +181,15 @@ def _model_class(raw: dict[str, Any]) -> ModelClass:
         raise ConfigError(f"the architecture is {named or '?'} (model_type {model_type!r}), not {CAUSAL.name}")
     if named and named not in CLASSES:
         raise ConfigError(f"the architecture is {named}; those that can be converted are {', '.join(CLASSES)}")
-    if (quantization := raw.get("quantization_config")) is not None:
-        method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
-        raise ConfigError(f"the checkpoint is quantized ({method}); convert the original one")
     return CLASSES.get(named, CAUSAL)
+
+
+def _quantization(settings: Any) -> str:
+    """The method's name, or what else is said of it."""
+    if not settings:
+        return ""
+    named = settings.get("quant_method") if isinstance(settings, dict) else None
+    return " ".join(str(named or settings).split())[:60]
 
 
 def _check_fixed(raw: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -244,9 +245,10 @@ def _one(token: int | None) -> tuple[int, ...]:
 
 
 def _templates(templates: dict[str, str]) -> Iterator[tuple[str, Any]]:
-    """The key names are gguf-py's (Keys.Tokenizer.CHAT_TEMPLATE*)."""
-    for name, template in templates.items():
+    """The keys are gguf-py's (Keys.Tokenizer.CHAT_TEMPLATE*), and so are the letters that a name may have."""
+    safe = {re.sub("[^A-Za-z0-9]", "_", name): template for name, template in templates.items()}
+    for name, template in safe.items():
         key = "tokenizer.chat_template" + ("" if name == DEFAULT else f".{name}")
         yield key, string(template)
-    if extra := sorted(templates.keys() - {DEFAULT}):
+    if extra := sorted(safe.keys() - {DEFAULT}):
         yield "tokenizer.chat_templates", strings(extra)

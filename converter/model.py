@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.chat_template import read_chat_templates, with_llama_server_form
+from exaone4_gguf.converter.adapter import check_no_adapter
+from exaone4_gguf.converter.chat_template import check_they_compile, read_chat_templates, with_llama_server_form
 from exaone4_gguf.converter.checkpoint import read_tensors, weight_files
 from exaone4_gguf.converter.classes import CLASSES
 from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it, read_config
@@ -68,21 +69,23 @@ def from_checkpoint(folder: Path, *, strict: bool = True, template_for_llama_ser
     """A Hugging Face folder as a model.
 
     Args:
-        strict: refuse what llama.cpp would compute, or tokenize, differently.
+        strict: refuse what llama.cpp would compute, or tokenize, differently, and a template that does not compile.
         template_for_llama_server: change the chat template, see ``for_llama_server``.
 
     Raises:
         CheckpointError: the folder is not a complete checkpoint of EXAONE 4.
     """
+    check_no_adapter(folder)
     config = read_config(folder)
     if strict:
         check_llama_cpp_runs_it(config.num_hidden_layers, config.sliding_window, any(config.sliding_layers))
     tokenizer = read_tokenizer(folder, check_pre_tokenizer=strict).padded(config.vocab_size)
     templates = read_chat_templates(folder)
+    if strict:
+        check_they_compile(folder, templates)
     if template_for_llama_server:
         templates = with_llama_server_form(folder, templates)
-    found = read_tensors(folder)
-    tensors = _gguf_tensors(folder, config, found)
+    found, tensors = _weights(folder, config)
     metadata = build_metadata(folder, config, tokenizer, templates, sum(t.n_weights for t in tensors))
     metadata |= _class_keys(config, tensors) | _pooling_key(folder, strict)
     head = make_head(config.head, metadata, head_tensors(config, found)) if config.head else None
@@ -92,6 +95,25 @@ def from_checkpoint(folder: Path, *, strict: bool = True, template_for_llama_ser
     gqa = config.num_attention_heads // config.num_key_value_heads
     depth = config.num_hidden_layers
     return Model(metadata, tensors, types, depth, depth, window, sliding, gqa, inputs, head)
+
+
+def _weights(folder: Path, config: Exaone4Config) -> tuple[Mapping[str, SourceTensor], list[SourceTensor]]:
+    """The checkpoint's tensors by their names, and those of the file in its order.
+
+    Whether a checkpoint is quantized is told by its weights: config.json may be a quantized one's, left over.
+    """
+    try:
+        found = read_tensors(folder)
+        tensors = _gguf_tensors(folder, config, found)
+    except CheckpointError as e:
+        if config.quantization:
+            raise CheckpointError(
+                f"the checkpoint is quantized ({config.quantization}, says config.json); convert the original one: {e}"
+            ) from None
+        raise
+    if config.quantization:
+        _log.warning("%s: quantization_config (%s) is left over: the weights are plain", folder, config.quantization)
+    return found, tensors
 
 
 def _gguf_tensors(folder: Path, config: Exaone4Config, found: Mapping[str, SourceTensor]) -> list[SourceTensor]:

@@ -26,7 +26,7 @@ from exaone4_gguf.runtime.head import why_silent
 from exaone4_gguf.runtime.interrupts import checkpoint, in_steps, untorn
 from exaone4_gguf.runtime.llama import checked
 from exaone4_gguf.runtime.machine import physical_cores
-from exaone4_gguf.runtime.model import Model, check_file
+from exaone4_gguf.runtime.model import DEFAULT, TOOL_USE, Model, check_file
 from exaone4_gguf.runtime.parser import StreamParser, TextParser
 from exaone4_gguf.runtime.plain_text import Text
 from exaone4_gguf.runtime.reasoning import ThoughtTracker
@@ -395,14 +395,21 @@ class Exaone4:
         from exaone4_gguf.runtime.prompt import PromptBuilder  # here, as Jinja takes a while to import
         from exaone4_gguf.runtime.template import ChatTemplate
 
-        source = "" if self.silent else chat_template or self.model.metadata.get("tokenizer.chat_template")
+        own = self.model.chat_templates
+        source = "" if self.silent else chat_template or own.get(DEFAULT)
         if not source and not self.silent:
+            there = f"; it has {', '.join(sorted(own))}, and none of them is the default" if own else ""
             raise GGUFError(
-                f"{self.model.path}: it has no chat template; give one (chat_template, --chat-template-file)"
+                f"{self.model.path}: it has no chat template{there}; give one (chat_template, --chat-template-file)"
             )
-        model = self.model
-        pre_tokenizer = model.metadata["tokenizer.ggml.pre"]
-        return PromptBuilder(ChatTemplate(source or ""), model.tokenize, model.control_texts, pre_tokenizer)
+        for_tools = None if self.silent or chat_template else own.get(TOOL_USE)
+        return PromptBuilder(
+            ChatTemplate(source or ""),
+            self.model.tokenize,
+            self.model.control_texts,
+            None if for_tools is None else ChatTemplate(for_tools),
+            pre_tokenizer=self.model.metadata["tokenizer.ggml.pre"],
+        )
 
 
 def _offered(tools: Iterable[Any] | None) -> tuple[Tool, ...]:

@@ -21,6 +21,10 @@ PRE_TOKENIZERS = ("exaone4", "exaone-moe")
 WINDOWED_DEPTH = 64
 """llama.cpp gives exaone4 a window at this depth, and at no other, whatever the file says."""
 
+DEFAULT, TOOL_USE = "default", "tool_use"
+"""The names of the template for a chat, and of that for a chat with tools, where there are several."""
+_TEMPLATE = "tokenizer.chat_template"
+
 MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_result>", "</tool_result>")
 """Not special in the tokenizer, yet they steer the conversation as the special ones do."""
 
@@ -89,6 +93,13 @@ class Model:
         count = self._api.llama_model_meta_count(self.pointer)
         key_of, value_of = self._api.llama_model_meta_key_by_index, self._api.llama_model_meta_val_str_by_index
         return {_text(key_of, self.pointer, i): _text(value_of, self.pointer, i) for i in range(count)}
+
+    @property
+    def chat_templates(self) -> dict[str, str]:
+        """The file's templates by name."""
+        named = (key for key in self.metadata if key.startswith(f"{_TEMPLATE}."))
+        names = {_TEMPLATE: DEFAULT} | {key: key.removeprefix(f"{_TEMPLATE}.") for key in named}
+        return {name: self.metadata[key] for key, name in names.items() if key in self.metadata}
 
     @property
     def n_embd(self) -> int:

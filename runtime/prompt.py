@@ -39,7 +39,7 @@ class Prompt:
 
 
 class PromptBuilder:
-    """Makes prompts with one template and one tokenizer.
+    """Makes prompts with a template and a tokenizer; `for_tools` is the template where tools are given, if another.
 
     `tokenize` gives the ids of a text, its markers included, and adds none of its own. `markers` are the texts of
     all control tokens and of the others that structure a conversation, not the runs of blanks. `pre_tokenizer` is
@@ -54,9 +54,11 @@ class PromptBuilder:
         template: ChatTemplate,
         tokenize: Callable[[str], list[int]],
         markers: Sequence[str],
+        for_tools: ChatTemplate | None = None,
+        *,
         pre_tokenizer: str = "exaone4",
     ) -> None:
-        self._template = template
+        self._template, self._for_tools = template, for_tools or template
         self._tokenize = tokenize
         self._markers = _Markers(markers, _CUTS[pre_tokenizer])
         self._names = {self._id_of(marker): marker for marker in self._markers.texts}
@@ -117,16 +119,22 @@ class PromptBuilder:
         What the template itself prints is known from a rendering in which messages cannot make a marker. If the
         first try has others, they came to be at the borders of messages, which then get seams as well.
         """
-        seam = _unused(json.dumps([turns, options], ensure_ascii=False) + self._template.source)
-        own = self._markers.found(self._render(turns, options, seam, self._markers.blunt), seam)
+        template = self._template if options["tools"] is None else self._for_tools
+        seam = _unused(json.dumps([turns, options], ensure_ascii=False) + template.source)
+        own = self._markers.found(self._render(template, turns, options, seam, self._markers.blunt), seam)
         for change in (self._markers.broken, self._markers.fenced):
-            marked = self._render(turns, options, seam, change)
+            marked = self._render(template, turns, options, seam, change)
             if self._markers.found(marked, seam) == own:
                 return marked, seam
         raise PromptError("the chat template makes markers out of the text of messages; no prompt is safe with it")
 
     def _render(
-        self, turns: list[Message], options: dict[str, Any], seam: str, change: Callable[[str, str], str]
+        self,
+        template: ChatTemplate,
+        turns: list[Message],
+        options: dict[str, Any],
+        seam: str,
+        change: Callable[[str, str], str],
     ) -> str:
         def value(text: str) -> str:
             return change(text, seam)
@@ -138,7 +146,7 @@ class PromptBuilder:
         variables = {name: _mapped(v, value, key) for name, v in options.items()}
         # JSON that is kept to ASCII has the seam escaped
         escaped = rf"\\+u{ord(seam):04x}"
-        return re.sub(escaped, seam, self._template.render(guarded, **variables), flags=re.IGNORECASE)
+        return re.sub(escaped, seam, template.render(guarded, **variables), flags=re.IGNORECASE)
 
     def _id_of(self, marker: str) -> int:
         ids = self._tokenize(marker)

@@ -192,5 +192,5 @@ def test_a_marker_that_a_message_holds_is_read_as_its_letters(vocabulary: Model,
     """The ids are those that llama.cpp gives with control tokens off, by the words of EXAONE 4.5."""
     text = "".join(parts)
     controls = [c for c in vocabulary.control_texts if c.startswith("[|")]
-    builder = PromptBuilder(ChatTemplate(""), vocabulary.tokenize, controls, "exaone-moe")
+    builder = PromptBuilder(ChatTemplate(""), vocabulary.tokenize, controls, pre_tokenizer="exaone-moe")
     assert list(builder.of_text(text).ids) == vocabulary.tokenize(text, control=False)

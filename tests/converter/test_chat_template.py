@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
+from gguf import GGUFWriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
-from exaone4_gguf.converter.chat_template import for_llama_server, read_chat_templates
+from exaone4_gguf.converter.chat_template import check_they_compile, for_llama_server, read_chat_templates
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.errors import ChatTemplateError, TokenizerError
@@ -23,6 +27,7 @@ from tests.checkpoints import DEMO
 from tests.runtime.test_prompt import CHATS, TOOLS
 from tests.test_cli import Run, run  # noqa: F401 - a fixture
 
+OF_DEMO = (DEMO / "chat_template.jinja").read_text()
 TEMPLATE = "{{ messages }}\r\n\t한국어 \u00a0 \n\n"
 
 
@@ -41,6 +46,7 @@ def test_several_templates_have_names(tmp_path: Path) -> None:
     assert read_chat_templates(tmp_path) == expected
     listed = [{"name": name, "template": text} for name, text in expected.items()]
     (tmp_path / "chat_template.jinja").unlink()
+    shutil.rmtree(tmp_path / "additional_chat_templates")
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": listed}))
     assert read_chat_templates(tmp_path) == expected
 
@@ -69,11 +75,99 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         read_chat_templates(tmp_path)
 
 
+NAMES = ("default", "tool_use", "rag")
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    file=st.booleans(),
+    extra=st.sets(st.sampled_from(NAMES)),
+    listed=st.none() | st.just("text") | st.sets(st.sampled_from(NAMES), min_size=1),
+)
+def test_wherever_they_stand_they_are_those_of_transformers(
+    file: bool, extra: set[str], listed: str | set[str] | None
+) -> None:
+    """Files go before the setting; which file says which template is in its text."""
+    with tempfile.TemporaryDirectory() as path:
+        folder = Path(path)
+        for name in ("config.json", "tokenizer.json"):
+            shutil.copy(DEMO / name, folder)
+        told = json.loads((DEMO / "tokenizer_config.json").read_text())
+        if isinstance(listed, str):
+            told["chat_template"] = "setting"
+        elif listed:
+            told["chat_template"] = [{"name": name, "template": f"{name} of the setting"} for name in sorted(listed)]
+        (folder / "tokenizer_config.json").write_text(json.dumps(told))
+        if file:
+            (folder / "chat_template.jinja").write_text("file")
+        for name in extra:
+            (folder / "additional_chat_templates").mkdir(exist_ok=True)
+            (folder / "additional_chat_templates" / f"{name}.jinja").write_text(f"{name} of a file")
+        theirs = AutoTokenizer.from_pretrained(folder).chat_template
+        expected = {"default": theirs} if isinstance(theirs, str) else theirs or {}
+        assert read_chat_templates(folder) == expected
+
+
+def write_named(folder: Path, templates: dict[str, str]) -> Path:
+    (folder / "chat_template.jinja").unlink()
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    told["chat_template"] = [{"name": name, "template": text} for name, text in templates.items()]
+    (folder / "tokenizer_config.json").write_text(json.dumps(told))
+    return folder
+
+
+def test_the_keys_are_gguf_pys(checkpoint: Any, tmp_path: Path) -> None:
+    named = {"default": "a", "tool_use": "b", "my rag-1": "c"}
+    path = convert(write_named(checkpoint(), named), tmp_path / "a.gguf").paths[0]
+    writer = GGUFWriter(None, "exaone4")
+    writer.add_chat_template([{"name": name, "template": text} for name, text in named.items()])
+    written = writer.kv_data[0]
+    del written["general.architecture"]
+    found = read_gguf(path)
+    assert {key: found.get(key) for key in found.metadata if "chat_template" in key} == {
+        key: sorted(value.value) if isinstance(value.value, list) else value.value for key, value in written.items()
+    }
+
+
+BROKEN: dict[str, tuple[str, str]] = {
+    "no end": ("a\n{% if x %}\nb", "line 3: Unexpected end of template"),
+    "no such tag": ("a\n\n{% iff x %}", "line 3: Encountered unknown tag 'iff'"),
+    "no such filter": ("a\n{{ x | shout }}", "line 2: No filter named 'shout'"),
+    "an expression": ("{{ 1 + }}", "line 1: "),
+    "too deep": ("{{ " + "(" * 100_000 + " }}", "RecursionError"),
+}
+
+
+@pytest.mark.parametrize("name", ["default", "tool_use"])
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_does_not_compile_is_refused_with_its_line(case: str, name: str, checkpoint: Any, tmp_path: Path) -> None:
+    source, message = BROKEN[case]
+    folder = write_named(checkpoint(), {"default": OF_DEMO, name: source})
+    which = "the chat template" if name == "default" else "the chat template 'tool_use'"
+    with pytest.raises(TokenizerError, match=f"{which} does not compile: {message}"):
+        convert(folder, tmp_path / "a.gguf")
+    assert not (tmp_path / "a.gguf").exists()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% generation %}{{ x }}{% endgeneration %}",
+        "{% for x in y %}{% break %}{% endfor %}",
+        "{{ 'a' * 1000000000 * 1000000000 }}",
+        "{{ raise_exception('no') }}",
+        "{{ x | tojson(indent=1) }}{{ strftime_now('%Y') }}",
+    ],
+)
+def test_nothing_of_it_is_run_to_see_that_it_compiles(source: str, tmp_path: Path) -> None:
+    check_they_compile(tmp_path, {"default": source})
+    ChatTemplate(source)
+
+
 # The form that llama-server understands
 
 CASES = int(os.environ.get("EXAONE4_CASES", "250"))
 """Conversations for each template."""
-OF_DEMO = (DEMO / "chat_template.jinja").read_text()
 
 
 @pytest.fixture(params=["demo", "published"])

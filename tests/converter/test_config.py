@@ -105,7 +105,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ),
     ({"model_type": "llama", "architectures": None}, r"architecture is \? \(model_type 'llama'\), not Exaone4"),
     ({"architectures": ["Exaone4MoEForCausalLM"]}, "is Exaone4MoEForCausalLM; those"),
-    ({"quantization_config": {"quant_method": "awq"}}, r"quantized \(awq\)"),
     ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
     ({"attention_bias": True}, "attention_bias is True"),
     ({"mlp_bias": True}, "mlp_bias is True"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import torch
 
 from exaone4_gguf.converter.convert import convert, quantize
 from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.errors import GGUFError, QuantizeError
+from exaone4_gguf.errors import CheckpointError, GGUFError, QuantizeError
 from tests.checkpoints import DTYPES, full_config, random_tensors, write_checkpoint
 
 
@@ -64,3 +66,47 @@ def test_a_file_without_its_depth_is_refused(full_gguf: Path, tmp_path: Path) ->
     path.write_bytes(full_gguf.read_bytes().replace(b"exaone4.block_count", b"exaone4.block_cound"))
     with pytest.raises(GGUFError, match="it has no exaone4.block_count"):
         quantize(path, tmp_path / "b.gguf", "Q8_0")
+
+
+LEFT_OVER: dict[str, dict[str, Any]] = {
+    "bitsandbytes": {"quant_method": "bitsandbytes", "load_in_4bit": True},
+    "gptq": {"quant_method": "gptq", "bits": 4},
+    "fp8": {"quant_method": "fp8"},
+    "compressed-tensors": {"quant_method": "compressed-tensors", "config_groups": {}},
+}
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+@pytest.mark.parametrize("method", LEFT_OVER)
+def test_a_quantization_that_was_undone_is_none(
+    method: str, dtype: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The weights' dtypes decide; the file is that of the checkpoint without the left-over."""
+    config = full_config()
+    tensors = random_tensors(config, dtype)
+    plain = write_checkpoint(tmp_path / "a" / "model", config, tensors)
+    left = write_checkpoint(tmp_path / "b" / "model", config | {"quantization_config": LEFT_OVER[method]}, tensors)
+    same = [convert(folder, folder.parent / "a.gguf").paths[0].read_bytes() for folder in (plain, left)]
+    assert same[0] == same[1]
+    assert f"quantization_config ({method}) is left over: the weights are plain" in caplog.text
+
+
+UP = "model.layers.0.mlp.up_proj"
+QUANTIZED: dict[str, Callable[[dict[str, torch.Tensor]], None]] = {
+    "bitsandbytes": lambda t: t.update({f"{UP}.weight": torch.zeros(65536, 1, dtype=torch.uint8)}),
+    "bitsandbytes, 8 bits": lambda t: t.update({f"{UP}.weight": t[f"{UP}.weight"].to(torch.int8)}),
+    "gptq": lambda t: t.update({f"{UP}.qweight": t.pop(f"{UP}.weight")[:32].to(torch.int32)}),
+    "fp8": lambda t: t.update({f"{UP}.weight": t[f"{UP}.weight"].to(torch.float8_e4m3fn)}),
+    "fp8, scales beside": lambda t: t.update({f"{UP}.weight_scale_inv": torch.ones(4, 2)}),
+}
+
+
+@pytest.mark.parametrize("case", QUANTIZED)
+def test_a_checkpoint_that_is_quantized_is_refused_by_its_method(case: str, tmp_path: Path) -> None:
+    method = case.split(",")[0]
+    config = full_config()
+    tensors = random_tensors(config)
+    QUANTIZED[case](tensors)
+    folder = write_checkpoint(tmp_path / "model", config | {"quantization_config": LEFT_OVER[method]}, tensors)
+    with pytest.raises(CheckpointError, match=rf"is quantized \({method}, says config.json\); convert the original"):
+        convert(folder, tmp_path / "a.gguf")

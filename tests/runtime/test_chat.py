@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.demo.conversations import CONVERSATIONS, DICE, ROLL_DICE
@@ -17,6 +18,7 @@ from exaone4_gguf.errors import ContextOverflow, Exaone4Error, GGUFError, Messag
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.events import Content, Event, Finish, ToolCallBegin, collect, merged
 from tests.checkpoints import DEMO, full_config, write_checkpoint
+from tests.converter.test_chat_template import write_named
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 
@@ -359,3 +361,32 @@ def test_a_file_without_a_template_needs_one(tmp_path: Path) -> None:
         Exaone4(path)
     with Exaone4(path, n_ctx=256, chat_template=(DEMO / "chat_template.jinja").read_text()) as model:
         assert isinstance(next(iter(model.stream(HELLO, max_tokens=1, logprobs=0))), Content | Finish)
+
+
+SOURCE = (DEMO / "chat_template.jinja").read_text()
+NAMED = {"default": "A" + SOURCE, "tool_use": "B" + SOURCE, "rag": "C" + SOURCE}
+
+
+def test_the_template_for_tools_is_used_where_tools_are_given(tmp_path: Path) -> None:
+    """As in transformers; unless another is given for all."""
+    folder = write_named(write_checkpoint(tmp_path / "model", full_config()), NAMED)
+    path = convert(folder, tmp_path / "a.gguf").paths[0]
+    theirs: Any = AutoTokenizer.from_pretrained(folder)
+    with Exaone4(path, n_ctx=256) as model:
+        for tools, letter in ((None, "A"), ([ROLL_DICE], "B")):
+            expected = theirs.apply_chat_template(HELLO, tools=tools, add_generation_prompt=True, tokenize=False)
+            assert model.prompt(HELLO, tools).text == expected
+            assert expected.startswith(letter)
+        assert model.prompt(HELLO, [ROLL_DICE], tool_choice="none").text.startswith("A")
+        assert model.prompt(HELLO, []).text.startswith("A")
+    with Exaone4(path, n_ctx=256, chat_template="D" + SOURCE) as model:
+        assert all(model.prompt(HELLO, tools).text.startswith("D") for tools in (None, [ROLL_DICE]))
+
+
+def test_templates_without_a_default_are_named(tmp_path: Path) -> None:
+    """Transformers refuses to choose one as well."""
+    others = {name: source for name, source in NAMED.items() if name != "default"}
+    folder = write_named(write_checkpoint(tmp_path / "model", full_config()), others)
+    path = convert(folder, tmp_path / "a.gguf").paths[0]
+    with pytest.raises(GGUFError, match="it has rag, tool_use, and none of them is the default; give"):
+        Exaone4(path)

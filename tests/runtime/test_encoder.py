@@ -78,7 +78,8 @@ def type(request: pytest.FixtureRequest) -> str:
 
 def pooled_by_hand(pooling: str, states: Floats) -> Floats:
     """A text's hidden states as sentence-transformers pools them, without padding."""
-    return {"mean": states.mean(0), "cls": states[0], "last": states[-1]}[pooling]
+    pooled: dict[str, Floats] = {"mean": states.mean(0), "cls": states[0], "last": states[-1]}
+    return pooled[pooling]
 
 
 def sure(scores: Floats, margin: float) -> npt.NDArray[np.bool_]:
@@ -150,9 +151,7 @@ def test_the_first_token_is_that_of_the_first_window(embedder: Encoder) -> None:
 def test_a_pooling_that_is_unknown_is_not_taken_for_the_mean(files, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     source = files[BASE, "full", "F32"]
     with Encoder(rewritten(source, tmp_path / "a.gguf", {KEY: u32(4)}), n_ctx=256, n_threads=1) as encoder:
-        with pytest.raises(
-            RequestError, match="asks for pooling type 4, which is unknown; say mean, cls, last"
-        ):
+        with pytest.raises(RequestError, match="asks for pooling type 4, which is unknown; say mean, cls, last"):
             encoder.embed(["a"])
         assert len(encoder.embed(["a"], pooling="mean")) == 1
     with Encoder(rewritten(source, tmp_path / "b.gguf", {KEY: u32(0)}), n_ctx=256, n_threads=1) as encoder:
