@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from exaone4_gguf.converter.checkpoint import load_json
+from exaone4_gguf.converter.checkpoint import check_text, load_json
 from exaone4_gguf.errors import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ def _modules(path: Path) -> list[tuple[str, str]]:
     """The modules in their order: the class, without its package, and the folder."""
     if not path.is_file():
         return []
+    check_text(path, ConfigError)
     try:
         entries = json.loads(path.read_bytes())
         found = [(str(entry["type"]).rpartition(".")[2], str(entry.get("path", ""))) for entry in entries]

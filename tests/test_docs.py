@@ -8,16 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from exaone4_gguf.converter.chat_template import DEFAULT, TOOL_USE
+from exaone4_gguf.converter.model import from_checkpoint
+from exaone4_gguf.converter.token_roles import NOT_WRITTEN
 from exaone4_gguf.quant.recipes import FILE_TYPES
 from exaone4_gguf.runtime.repairs import REPAIRS
 from exaone4_gguf.runtime.request import ChatOptions
 from exaone4_gguf.runtime.sampling import PRESETS, Sampling
 from exaone4_gguf.runtime.server.bodies import BODIES
+from tests.checkpoints import full_config, write_checkpoint
+from tests.converter.test_chat_template import write_named
+from tests.converter.test_pooling import flags, write_modules
 
 ROOT = Path(__file__).parent.parent
 CHAT = (ROOT / "docs" / "chat.md").read_text()
 SERVER = (ROOT / "docs" / "server.md").read_text()
 README = (ROOT / "README.md").read_text()
+CHECKPOINTS = (ROOT / "docs" / "checkpoints.md").read_text()
 
 
 def named(page: str) -> set[str]:
@@ -47,6 +54,25 @@ def test_the_readme_lists_the_file_types() -> None:
 def test_every_field_of_a_request_is_told() -> None:
     fields = {name for body in BODIES for name in body.model_fields}
     assert fields <= named(SERVER) | {"content", "with_pieces", "add_special"}
+
+
+def test_the_keys_that_a_folder_becomes_are_those_that_are_told(tmp_path: Path) -> None:
+    """Of a folder that says everything; every key for a token's role and every template is in the table."""
+    config = full_config(eos_token_id=[5, 6, 7, 9])
+    folder = write_modules(write_checkpoint(tmp_path / "model", config), flags("lasttoken"))
+    metadata = from_checkpoint(write_named(folder, dict.fromkeys((DEFAULT, TOOL_USE), "x"))).metadata
+    written = {*metadata, "general.file_type"}
+    told = {key for row in CHECKPOINTS.splitlines() for key in re.findall(r"`([\w.]+)`", row.rpartition("| ")[2])}
+    keys = {name for name in told if "." in name and not name.endswith((".md", ".json"))}
+    prefixes = tuple(f"{key.partition('.')[0]}." for key in written)
+    assert {key for key in keys if key.startswith(prefixes)} <= written
+    roles = {key for key in written if "token_id" in key or "chat_template" in key or "pooling" in key}
+    assert roles <= keys
+
+
+def test_what_is_refused_and_left_out_of_a_folder_is_told() -> None:
+    assert all(f"`{name}`" in CHECKPOINTS for name in (*NOT_WRITTEN, "adapter_config.json", "tool_use", "Dense"))
+    assert all(name in CHECKPOINTS for name in ("max", "weightedmean", "mean_sqrt_len_tokens"))
 
 
 def anchors(page: Path) -> set[str]:

@@ -51,6 +51,8 @@ def test_without_weights(tmp_path: Path) -> None:
     """As a training run leaves it: the configuration of the model is not there either."""
     folder = tmp_path / "run"
     folder.mkdir()
+    for name in ("training_args.bin", "optimizer.bin", "README.md"):
+        (folder / name).write_bytes(b"x")
     message = "adapter_config.json and adapter_model.safetensors: an adapter .* without the weights that it belongs to"
     with pytest.raises(CheckpointError, match=f"{message}; merge it into its base first"):
         convert(add_adapter(folder, *BOTH), tmp_path / "a.gguf")
