@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
+from exaone4_gguf.hints import Hinting
+
 _LINE_EVERY = 30.0  # seconds, where there is no terminal
 
 
-@click.command()
+@click.command(cls=Hinting)
 @click.argument("file", metavar="FILE.gguf", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--target", required=True, type=click.Choice(["rpi", "android"]), help="What it is to run on.")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from exaone4_gguf.hints import Hinting
+
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.request import ChatOptions
 
@@ -104,7 +106,7 @@ def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
     return lambda command: functools.reduce(lambda f, option: option(f), reversed(options), command)
 
 
-@click.command()
+@click.command(cls=Hinting)
 @click.argument("file", metavar="FILE.gguf", type=click.Path(path_type=Path))
 @click.option("-p", "--prompt", metavar="PROMPT", help="Answer this and end; without it, what is piped in, or talk.")
 @click.option("-sys", "--system", "--system-prompt", metavar="TEXT", help="The system prompt.")

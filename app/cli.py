@@ -21,6 +21,7 @@ from exaone4_gguf.chat_command import chat
 from exaone4_gguf.encode_command import classify, embed
 from exaone4_gguf.errors import Exaone4Error, QuantizeError
 from exaone4_gguf.fit_command import fit
+from exaone4_gguf.hints import Hinting, check_order, check_target, is_type
 from exaone4_gguf.imatrix_command import imatrix
 from exaone4_gguf.serve_command import serve
 from exaone4_gguf.verify_command import verify, verify_result
@@ -48,6 +49,8 @@ class _Size(click.ParamType[int]):
         match = _SIZE.fullmatch(str(value))
         if not match or int(match[1]) == 0:
             self.fail(f"{value!r} is not a size; write it like 500M or 50G", param, ctx)
+        if not match[2] and int(match[1]) < _UNITS["M"]:
+            self.fail(f"{value} is a size in bytes; write it like {value}M or {value}G", param, ctx)
         return int(match[1]) * _UNITS[match[2].upper()]
 
 
@@ -59,6 +62,7 @@ class _Target(click.ParamType[Path]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if not value:
             self.fail("the target has no name", param, ctx)
+        check_target(ctx, str(value))
         if str(value).endswith("/") and not Path(value).is_dir():
             self.fail(f"{value}: no such folder", param, ctx)
         return Path(value)
@@ -66,6 +70,8 @@ class _Target(click.ParamType[Path]):
 
 class _Commands(click.Group):
     """Commands in the order in which people meet them."""
+
+    command_class = Hinting
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -200,6 +206,7 @@ def convert(model_dir: str, out: Path, outtype: str, then_verify: bool, **option
     """
     from exaone4_gguf.converter.convert import convert
 
+    check_order(model_dir, (out,), "convert {} {}")
     result = convert(model_dir, out, outtype, **_writing(options))
     _report(result)
     return verify_result(model_dir, result.paths[0], options["imatrix"]) if then_verify and result.written else 0
@@ -215,6 +222,8 @@ def quantize(infile: Path, out: Path, outtype: str, **options: Any) -> None:
     """Quantize IN.gguf to OUT.gguf as TYPE, with llama.cpp's own bytes."""
     from exaone4_gguf.converter.convert import quantize
 
+    if is_type(out.name):
+        raise click.UsageError(f"TYPE comes last: exaone4-gguf quantize {infile} {outtype} {out.name}")
     _report(quantize(infile, out, outtype, **_writing(options)))
 
 

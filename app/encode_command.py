@@ -9,6 +9,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from exaone4_gguf.hints import Hinting
+
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.encoder import Encoder
 
@@ -48,7 +50,7 @@ def _reading(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("file", metavar="FILE.gguf", type=click.Path())(command)
 
 
-@click.command()
+@click.command(cls=Hinting)
 @_reading
 @click.option(
     "--pooling",
@@ -70,7 +72,7 @@ def embed(
         _print(embed_lines(encoder, lines, pooling=pooling, normalize=normalize, **options))
 
 
-@click.command()
+@click.command(cls=Hinting)
 @_reading
 @click.option("--head", type=click.Path(), metavar="FILE", help="The head's file; by default FILE.head.gguf.")
 def classify(file: str, source: IO[bytes], as_json: bool | None, **options: Any) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exaone4_gguf.hints import Hinting
+
 if TYPE_CHECKING:
     from exaone4_gguf.edge.fit import Fit
 
@@ -20,7 +22,7 @@ def _list_devices(ctx: click.Context, param: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
-@click.command()
+@click.command(cls=Hinting)
 @click.argument("path", metavar="FILE.gguf|MODEL_DIR", type=click.Path(path_type=Path))
 @click.option("--device", metavar="NAME", help="A board; by default this machine, with the memory it has free now.")
 @click.option(

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from exaone4_gguf.hints import Hinting, check_order
 
-@click.command()
+
+@click.command(cls=Hinting)
 @click.argument("model_dir")
 @click.argument("out", metavar="OUT.gguf", type=click.Path(path_type=Path))
 @click.option(
@@ -28,6 +30,7 @@ def imatrix(model_dir: str, out: Path, data: Path, ctx_size: int, chunks: int | 
     from exaone4_gguf.progress import show_count
     from exaone4_gguf.proof.imatrix import imatrix
 
+    check_order(model_dir, (out,), "imatrix {} {}")
     tell = functools.partial(click.echo, err=True)
     matrix = imatrix(
         model_dir, out, data, ctx_size=ctx_size, chunks=chunks, force=force, show_progress=show_count, tell=tell

@@ -10,6 +10,7 @@ import click
 
 from exaone4_gguf.chat_command import LOADING, LOADING_OPTIONS, template_of, text_of, with_options
 from exaone4_gguf.errors import RuntimeFailure
+from exaone4_gguf.hints import Hinting
 
 _MEGABYTE = 1_000_000
 
@@ -66,7 +67,7 @@ _WORK_OPTIONS = (
 )
 
 
-@click.command()
+@click.command(cls=Hinting)
 @click.argument("file", metavar="FILE.gguf", type=click.Path(path_type=Path))
 @with_options(*_ACCESS_OPTIONS, *_WORK_OPTIONS, *LOADING_OPTIONS)
 def serve(

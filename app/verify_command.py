@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from exaone4_gguf.hints import Hinting, check_order
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -26,7 +28,7 @@ _MOST = 20
 """Findings of a part that are printed; --json has all."""
 
 
-@click.command()
+@click.command(cls=Hinting)
 @click.argument("model_dir")
 @click.argument("files", metavar="FILE.gguf...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
@@ -69,6 +71,7 @@ def verify(
     from exaone4_gguf.progress import show_count
     from exaone4_gguf.proof.verify import verify
 
+    check_order(model_dir, files, "verify {} {}")
     if plot:
         from exaone4_gguf.proof.plot import check_plot
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from exaone4_gguf.converter import pipeline
+from exaone4_gguf.converter.doubts import doubts
 from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
 from exaone4_gguf.converter.gguf_values import Metadata
 from exaone4_gguf.converter.head import is_head, plan_head
@@ -24,6 +26,8 @@ from exaone4_gguf.quant.imatrix import ImportanceMatrix, read_imatrix
 from exaone4_gguf.quant.kernels import Floats
 from exaone4_gguf.quant.recipes import FILE_TYPES, FileType, Overrides, TensorShape, assign_types, file_type
 from exaone4_gguf.quant.types import TensorType
+
+_log = logging.getLogger(__name__)
 
 _EMBEDDING = "token_embd.weight"
 
@@ -113,6 +117,7 @@ def convert(
     target = wanted or _own_file_type(model.tensors)
     matrix = _matrix(model, imatrix)
     types = _assigned(model, target, overrides, matrix) if wanted or overrides else model.types
+    _tell_doubts(model, types, overrides, matrix)
     return _write(model, types, target, Path(outfile), matrix, **options)
 
 
@@ -144,6 +149,7 @@ def quantize(
     types = _assigned(model, target, overrides, matrix)
     if not allow_requantize:
         _refuse_requantizing(gguf, model, types)
+    _tell_doubts(model, types, overrides, matrix)
     return _write(model, types, target, Path(outfile), matrix, **options)
 
 
@@ -158,10 +164,19 @@ def _own_file_type(tensors: Sequence[SourceTensor]) -> FileType:
 def _assigned(
     model: Model, target: FileType, overrides: Overrides | None, matrix: ImportanceMatrix | None
 ) -> list[TensorType]:
-    typed = zip(model.tensors, model.types, strict=True)
-    shapes = [TensorShape(t.name, t.shape, type) for t, type in typed]
-    chosen, has = overrides or Overrides(), matrix is not None
+    shapes, chosen, has = _shapes(model), overrides or Overrides(), matrix is not None
     return list(assign_types(shapes, target, model.n_blocks, chosen, gqa=model.gqa, has_imatrix=has))
+
+
+def _shapes(model: Model) -> list[TensorShape]:
+    return [TensorShape(t.name, t.shape, type) for t, type in zip(model.tensors, model.types, strict=True)]
+
+
+def _tell_doubts(
+    model: Model, types: Sequence[TensorType], overrides: Overrides | None, matrix: ImportanceMatrix | None
+) -> None:
+    for doubt in doubts(model.metadata, _shapes(model), types, overrides, has_imatrix=matrix is not None):
+        _log.warning("%s", doubt)
 
 
 def _matrix(model: Model, given: ImportanceMatrix | str | Path | None) -> ImportanceMatrix | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone4_gguf.converter.disguise import disguise, download_hint
 from exaone4_gguf.converter.gguf_values import Cursor, Metadata
 from exaone4_gguf.converter.source import Bytes, SourceTensor, as_rows, map_file
 from exaone4_gguf.errors import CheckpointError, GGUFError
@@ -127,7 +128,7 @@ def _joined(path: Path, parts: list[GGUFFile]) -> GGUFFile:
 
 def _read_part(path: Path) -> GGUFFile:
     if not path.is_file():
-        raise GGUFError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+        raise GGUFError(f"{path}: {_what_is_there(path)}")
     try:
         raw = map_file(path)
     except CheckpointError as e:
@@ -138,10 +139,19 @@ def _read_part(path: Path) -> GGUFFile:
         raise GGUFError(f"{path}: {e}") from None
 
 
+def _what_is_there(path: Path) -> str:
+    if (path / "config.json").is_file():
+        return "not a file, but a checkpoint; convert makes a GGUF file of it"
+    if path.is_dir():
+        return "not a file, but a folder"
+    return "not a file" if path.exists() else f"no such file{download_hint(path)}"
+
+
 def _parse(path: Path, raw: Bytes) -> GGUFFile:
     cursor = Cursor(raw.data)
     if len(raw) < 4 or bytes(cursor.take(4)) != MAGIC:
-        raise GGUFError("not a GGUF file")
+        told = disguise(path)
+        raise GGUFError(f"not a GGUF file, but {told}" if told else "not a GGUF file")
     version = cursor.u32()
     if version not in (2, VERSION):
         raise GGUFError(f"GGUF version {version}; this reads 2 and 3, little-endian")

@@ -55,7 +55,7 @@ def model_folder(model: str | Path) -> Path:
 
 def _a_file(path: Path) -> str:
     if disguise(path) == "a GGUF file" or path.suffix == ".gguf":
-        return f"{path}: it is a GGUF file, not the folder of a checkpoint; quantize makes other types of it"
+        return f"{path}: it is a GGUF file, and a checkpoint's folder is wanted here; quantize takes GGUF files"
     if (path.parent / "config.json").is_file():
         return f"{path}: it is a file; give the folder of the checkpoint, {path.parent}"
     return f"{path}: it is a file; give the folder of the checkpoint"

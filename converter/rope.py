@@ -29,6 +29,14 @@ class RopeScaling:
 LAYER_TYPES = ("full_attention", "sliding_attention")
 """transformers may write parameters for each of these."""
 
+_LOST = {
+    "yarn": ": without it, longer texts would be lost, and as it scales attention too, answers to short ones be others",
+    "longrope": ": without it, longer texts would be lost, and answers to short ones be others",
+    "linear": ": without it, every position would be another, in short texts as well",
+    "dynamic": ": without it, longer texts would be lost",
+}
+"""What a file would lose that is written as if there were no such scaling."""
+
 _LLAMA3_KEYS = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
 
 
@@ -48,13 +56,23 @@ def read_rope(raw: dict[str, Any]) -> tuple[float, RopeScaling | None]:
     if kind == "default":
         return theta, None
     if kind != "llama3":
-        raise ConfigError(f"rope_type is {kind!r}; llama.cpp's exaone4 computes only default and llama3")
+        raise ConfigError(
+            f"rope_type is {kind!r}{_stretch(parameters)}; llama.cpp's exaone4 is known to be right with default and "
+            f"llama3 only{_LOST.get(kind, '') if isinstance(kind, str) else ''}"
+        )
     scaling = RopeScaling(*(_number(parameters, key) for key in _LLAMA3_KEYS))
     if scaling.low_freq_factor >= scaling.high_freq_factor:
         raise ConfigError(
             f"low_freq_factor {scaling.low_freq_factor} must be below high_freq_factor {scaling.high_freq_factor}"
         )
     return theta, scaling
+
+
+def _stretch(parameters: dict[str, Any]) -> str:
+    """By how much a scaling stretches the context, as far as that is told."""
+    told = (("by {}", "factor"), ("from {} tokens", "original_max_position_embeddings"))
+    shown = [form.format(parameters[key]) for form, key in told if isinstance(parameters.get(key), int | float)]
+    return f" (the context is stretched {', '.join(shown)})" if shown else ""
 
 
 def _merged(raw: dict[str, Any]) -> dict[str, Any]:

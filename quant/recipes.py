@@ -129,6 +129,9 @@ _ROWS = (
 FILE_TYPES = {t.name: t for t in _ROWS}
 ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M"}
 
+WANT_IMATRIX = ("Q2_K", "IQ4_NL", "IQ4_XS")
+"""Tensor types that are poor without an importance matrix."""
+
 # A row length that the block size does not divide: llama.cpp's next best type.
 FALLBACKS = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "IQ4_XS": "IQ4_NL", "Q3_K": "Q4_0", "Q2_K": "Q4_0"}
 
@@ -218,14 +221,23 @@ def assign_types(
         yield _fitting(tensor, chosen)
 
 
+def chosen_pattern(tensor: TensorShape, overrides: Overrides) -> tuple[re.Pattern[str], TensorType] | None:
+    """The first pattern that is found in the tensor's name, if no option of its own decides on it."""
+    if _chosen_by_role(tensor, overrides):
+        return None
+    return next((pair for pair in overrides.tensor_types if pair[0].search(tensor.name)), None)
+
+
+def _chosen_by_role(tensor: TensorShape, overrides: Overrides) -> TensorType | None:
+    by_role = {"token_embd": overrides.token_embedding, "output": overrides.output}
+    return by_role.get(tensor.role)
+
+
 def _chosen_by_user(tensor: TensorShape, makes_logits: bool, overrides: Overrides) -> TensorType | None:
-    if tensor.role == "token_embd" and overrides.token_embedding:
-        return _must_fit(tensor, overrides.token_embedding)
-    if tensor.role == "output" and overrides.output:
-        return _must_fit(tensor, overrides.output)
-    for pattern, wanted in overrides.tensor_types:
-        if pattern.search(tensor.name):
-            return wanted
+    if wanted := _chosen_by_role(tensor, overrides):
+        return _must_fit(tensor, wanted)
+    if pair := chosen_pattern(tensor, overrides):
+        return pair[1]
     # llama.cpp gives a tied embedding the type of the output, but --pure goes first.
     return overrides.output if makes_logits and not overrides.pure else None
 

@@ -196,14 +196,21 @@ class Model:
             )
 
 
+_LFS_POINTER = b"version https://git-lfs"
+
+
 def check_file(path: Path) -> None:
     """Raises GGUFError for what is no GGUF file, before anything is loaded."""
+    if (path / "config.json").is_file():
+        raise GGUFError(f"{path}: not a file, but a checkpoint; convert makes a GGUF file of it")
     if path.exists() and not path.is_file():
         raise GGUFError(f"{path}: not a file")
     try:
         with path.open("rb") as f:
-            if f.read(4) != b"GGUF":
-                raise GGUFError(f"{path}: not a GGUF file")
+            if not (head := f.read(len(_LFS_POINTER))).startswith(b"GGUF"):
+                is_pointer = head == _LFS_POINTER
+                told = ", but a Git LFS pointer; git lfs pull fetches the file" if is_pointer else ""
+                raise GGUFError(f"{path}: not a GGUF file{told}")
     except OSError as e:
         raise GGUFError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from e
 

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 
 from exaone4_gguf import cli
+from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.demo.conversations import CONVERSATIONS
+from exaone4_gguf.quant.imatrix import Entry, ImportanceMatrix
 from exaone4_gguf.quant.native import instructions
 from exaone4_gguf.version import __version__
 from tests.checkpoints import full_config, hybrid_config, random_tensors, write_checkpoint
@@ -147,7 +150,43 @@ def test_a_broken_checkpoint_is_one_line_and_exit_code_2(fault: str, run: Run, t
     [
         (("convert", "{full}"), "Missing argument 'OUT'"),
         (("convert", "/no/such/folder", "a.gguf"), "/no/such/folder: no such folder"),
-        (("convert", "{full}/config.json", "a.gguf"), "config.json: it is a file"),
+        (
+            ("convert", "{full}/config.json", "a.gguf"),
+            "config.json: it is a file; give the folder of the checkpoint, {full}",
+        ),
+        (
+            ("convert", "{gguf}", "a.gguf"),
+            "it is a GGUF file, and a checkpoint's folder is wanted here; quantize takes",
+        ),
+        (
+            ("convert", "{full}", "Q4_K_M"),
+            "Q4_K_M is a type, and the target's name is missing; write it before: OUT.gguf --o",
+        ),
+        (
+            ("convert", "{full}", "a.gguf", "q4_k_m"),
+            "unexpected extra argument (q4_k_m); did you mean --outtype q4_k_m?",
+        ),
+        (("convert", "{full}", "a.gguf", "b.gguf"), "unexpected extra argument (b.gguf) (try"),
+        (("convert", "a.gguf", "{full}"), "MODEL_DIR comes first: exaone4-gguf convert {full} a.gguf"),
+        (
+            ("convert", "{full}", "--outfile", "a.gguf"),
+            "No such option: --outfile; the target is given without an option",
+        ),
+        (("convert", "{full}", "a.gguf", "--split-max-size", "10"), "10 is a size in bytes; write it like 10M or 10G"),
+        (("quantize", "{full}", "a.gguf", "Q8_0"), "not a file, but a checkpoint; convert makes a GGUF file of it"),
+        (
+            ("quantize", "{gguf}", "Q4_K_M"),
+            "Q4_K_M is a type, and the target's name is missing; write it before: OUT.gguf Q4",
+        ),
+        (("quantize", "{gguf}", "Q4_K", "a.gguf"), "Q4_K is a type, and the target's name is missing"),
+        (("chat", "{full}", "-p", "x"), "not a file, but a checkpoint; convert makes a GGUF file of it"),
+        (("embed", "{full}"), "not a file, but a checkpoint; convert makes a GGUF file of it"),
+        (("chat", "{gguf}", "hello there"), "unexpected extra argument (hello there); did you mean -p 'hello there'?"),
+        (("chat", "-m", "{gguf}"), "No such option: -m; the file is given without an option"),
+        (("verify", "{gguf}", "{full}"), "MODEL_DIR comes first: exaone4-gguf verify {full} {gguf}"),
+        (("verify", "{gguf}", "{gguf}"), "it is a GGUF file, and a checkpoint's folder is wanted here"),
+        (("verify", "{full}", "{full}"), "not a file, but a checkpoint"),
+        (("imatrix", "a.gguf", "{full}", "--data", "x"), "MODEL_DIR comes first: exaone4-gguf imatrix {full} a.gguf"),
         (("convert", "{full}", "a.gguf", "--outtype", "Q3"), "unknown type 'Q3'; one of: F32, F16, BF16, Q8_0"),
         (("convert", "{full}", "/no/such/a.gguf"), "/no/such: no such folder"),
         (("convert", "{full}", "{gguf}"), "it exists already; --force replaces it"),
@@ -174,8 +213,51 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     code, out, err = run(*(a.format(full=full, gguf=full_gguf) for a in args))
     assert (code, out) == (2, "")
     assert re.fullmatch(r"exaone4-gguf: .*\n", err)
-    assert message in err
+    assert message.format(full=full, gguf=full_gguf) in err
     assert not list(tmp_path.iterdir())
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> str:
+    return "\n".join(record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize("outtype", ["Q2_K", "IQ4_XS", "IQ4_NL"])
+def test_types_that_want_an_importance_matrix(
+    outtype: str, full: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    convert(full, tmp_path / "a.gguf", outtype, dry_run=True)
+    assert f"{outtype} without an importance matrix costs much quality" in logged(caplog)
+    caplog.clear()
+    sums = np.ones(full_config()["hidden_size"], np.float32)
+    matrix = ImportanceMatrix({"blk.0.attn_q.weight": Entry(sums, 1)}, path="m")
+    convert(full, tmp_path / "a.gguf", outtype, imatrix=matrix, dry_run=True)
+    assert not caplog.records
+    convert(full, tmp_path / "a.gguf", "Q4_K_M", dry_run=True)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["nomatch=q8_0"], "nomatch=Q8_0 has no effect: it matches no tensor; they have names like token_embd"),
+        (["v_proj=q8_0"], "v_proj=Q8_0 has no effect: it matches no tensor"),
+        (["attn_q_norm=q8_0"], "has no effect: what it matches keeps its type, as blk.0.attn_q_norm.weight does"),
+        (["attn_v=q8_0", "attn=q4_0", "attn_v=q6_k"], "attn_v=Q6_K has no effect: other options decide on"),
+        (["attn_v=q8_0", "ATTN=q4_0"], ""),
+    ],
+)
+def test_a_tensor_type_without_effect(options: list[str], told: str, run: Run, full: Path, caplog: Any) -> None:
+    pairs = (word for option in options for word in ("--tensor-type", option))
+    assert run("convert", full, "a.gguf", "--outtype", "Q8_0", "--dry-run", *pairs)[0] == 0
+    assert told in logged(caplog)
+    assert bool(told) == bool(caplog.records)
+
+
+def test_a_checkpoint_without_a_template(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = write_checkpoint(tmp_path / "model", full_config())
+    (folder / "chat_template.jinja").unlink()
+    convert(folder, tmp_path / "a.gguf")
+    assert "the model has no chat template: chat and serve will need one" in logged(caplog)
 
 
 def test_a_window_may_be_written_if_asked_by_name(run: Run, tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_the_published_configurations(size: str, published: Path) -> None:
     assert sum(config.rope_layers) == {"1.2b": 30, "32b": 48}[size]
 
 
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 65536}
 WRONG: list[tuple[dict[str, Any], str]] = [
     (
         {"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
@@ -136,7 +137,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"eos_token_id": [1, None]}, "eos_token_id is"),
     ({"rope_theta": None}, "rope_theta is missing; llama.cpp would take 10000"),
     ({"rope_theta": 0}, "rope_theta is 0"),
-    ({"rope_scaling": {"rope_type": "yarn"}}, "rope_type is 'yarn'"),
+    ({"rope_scaling": {"rope_type": "yarn"}}, "rope_type is 'yarn'; .*longer texts would be lost, and as it scales"),
+    ({"rope_scaling": YARN}, r"'yarn' \(the context is stretched by 4.0, from 65536 tokens\); .*longer texts"),
     ({"rope_scaling": {"type": "linear"}}, "rope_type is 'linear'"),
     ({"rope_scaling": {"rope_type": "llama3"}}, "factor is missing"),
     ({"rope_scaling": LLAMA3 | {"low_freq_factor": 4.0}}, "low_freq_factor 4.0 must be below"),

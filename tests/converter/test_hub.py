@@ -101,7 +101,7 @@ def test_an_address_is_answered_with_the_id(url: str) -> None:
 def test_a_file_is_told_from_a_folder(full: Path, full_gguf: Path) -> None:
     with pytest.raises(CheckpointError, match=f"it is a file; give the folder of the checkpoint, {full}$"):
         model_folder(full / "config.json")
-    with pytest.raises(CheckpointError, match="it is a GGUF file, .* quantize"):
+    with pytest.raises(CheckpointError, match="it is a GGUF file, .*; quantize takes GGUF files"):
         model_folder(str(full_gguf))
 
 
