@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from exaone4_gguf.errors import Exaone4Error
@@ -91,9 +92,7 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         app.add_api_route(path, _endpoint(answer), methods=["POST"], name=path, openapi_extra=extra, **_DESCRIBED)
     for path, answer, extra in gets:
         app.add_api_route(path, _endpoint(answer), methods=["GET"], name=path, openapi_extra=extra, **_DESCRIBED)
-    for path in ("/health", "/v1/health"):
-        health = _endpoint(lambda request: _health(service))
-        app.add_api_route(path, health, methods=["HEAD"], include_in_schema=False)
+        app.add_api_route(path, _endpoint(answer), methods=["HEAD"], include_in_schema=False)
     for path in ("/", "/page/{name}"):
         page = _endpoint(lambda request: page_file(request.path_params.get("name", "index.html")))
         app.add_api_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
@@ -171,10 +170,22 @@ async def _told(request: Request, error: Exception) -> Response:
 async def _told_of_route(request: Request, error: Exception) -> Response:
     """No such route, or not with that method."""
     assert isinstance(error, HTTPException)
-    hint = "; the routes begin with /v1" if f"/v1{request.url.path}" in _OPENAIS else ""
-    message = f"there is no {request.method} {request.url.path}{hint}"
-    problem = Problem(error.status_code, message, code="unknown_url" if error.status_code == 404 else None)
-    return JSONResponse(problem.body, problem.status, {**problem.headers, **(error.headers or {})})
+    path, methods = request.url.path, _methods(request)
+    hint = "; the routes begin with /v1" if f"/v1{path}" in _OPENAIS else ""
+    if methods:
+        hint = f"; it takes {' or '.join(methods)}"
+    problem = Problem(
+        error.status_code,
+        f"there is no {request.method} {path}{hint}",
+        code="method_not_allowed" if methods else "unknown_url",
+    )
+    return JSONResponse(problem.body, problem.status, {"Allow": ", ".join(methods)} if methods else None)
+
+
+def _methods(request: Request) -> list[str]:
+    """How the path may be asked for; none if there is no such route."""
+    found = (route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({method for route in found for method in getattr(route, "methods", None) or ()})
 
 
 _OPENAIS = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models")

@@ -60,12 +60,12 @@ class _Sampling(Body):
 
 
 class Reasoning(Body):
-    """OpenRouter's form of what to think."""
+    """OpenRouter's form of what to think. ``exclude`` is not supported."""
 
     enabled: bool | None = None
     effort: str | None = None
     max_tokens: int | None = None
-    exclude: bool | None = Field(None, description="Not supported: refused unless it is false.")
+    exclude: bool | None = None
 
 
 class Thinking(Body):

@@ -20,7 +20,8 @@ from exaone4_gguf.runtime.server.settings import Settings
 
 log = logging.getLogger("exaone4_gguf.server")
 
-PUBLIC = ("/health", "/v1/health", "/", "/page/")
+_HEALTH = ("/health", "/v1/health")
+PUBLIC = (*_HEALTH, "/", "/page/")
 """What needs no key: whether the server is up, and the page, which holds nothing secret. The last is a folder."""
 
 _HEADERS = {
@@ -118,7 +119,10 @@ def _with_headers(send: Send) -> Send:
 
 
 class Recorder:
-    """Counts requests by route and status, and logs each in a line without what it holds."""
+    """Counts requests by route and status, and logs each in a line without what it holds.
+
+    That the server is well is asked every few seconds, by the page among others, and not logged.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> None:
         self._app, self._metrics, self._routes = app, metrics, routes
@@ -143,4 +147,5 @@ class Recorder:
             route = scope["path"] if scope["path"] in self._routes else "other"
             self._metrics.add("requests_total", route=route, status=str(status))
             method = scope["method"] if route != "other" else "-"
-            log.info("%s %s %d, %.2f s", method, route, status, time.monotonic() - began)
+            level = logging.DEBUG if route in _HEALTH and status == 200 else logging.INFO
+            log.log(level, "%s %s %d, %.2f s", method, route, status, time.monotonic() - began)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 
 from exaone4_gguf.errors import RequestError
 
 MEGABYTE = 1_000_000
+
+_URL = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://)?+([^/?#@,\s]+)(?:[/?#].*)?")
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:\[[0-9a-f:.]+\]|[a-z0-9_.-]+)(?::\d{1,5})?")
+_USUAL_PORTS = {"http": ":80", "https": ":443"}
+_LOCAL = re.compile(r"(?:localhost|127(?:\.\d+){3}|\[::1\])(?::\d+)?")
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,10 @@ class Settings:
     def __post_init__(self) -> None:
         if not all(key and key.isascii() and key.isprintable() for key in self.api_keys):
             raise RequestError("an API key must be printable ASCII, and not empty")
+        for origin in self.cors:
+            _check_meant("--cors", origin, _meant_origin(origin), "each like https://my.app, or *")
+        for host in self.hosts:
+            _check_meant("--allow-host", host.lower(), _meant_host(host), "each like my.app")
         if not (self.is_local or self.api_keys or self.open_to_all):
             raise RequestError(
                 f"others can reach {self.host}: give --api-key KEY, or --no-api-key to let everyone use the model"
@@ -61,3 +71,44 @@ class Settings:
         except (OSError, UnicodeError) as e:
             raise RequestError(f"{self.host}: no such address to serve on ({e})") from None
         return [str(address[0]) for *_, address in found]
+
+
+def _check_meant(option: str, given: str, meant: str, form: str) -> None:
+    """Raises RequestError for what no browser would ever send, and says what was probably meant."""
+    if not given or given != meant:
+        raise RequestError(f"{option} {given!r} would never match; write {meant or form}")
+
+
+def _meant_origin(text: str) -> str:
+    """The origin as browsers send it: scheme://host, with a port that is not the usual one; empty if it is none."""
+    if text in ("*", "null"):
+        return text
+    found = _URL.fullmatch(text.strip())
+    if text.strip().lower().startswith("file:"):
+        return "null"
+    if found is None:
+        return ""
+    host = _ascii(found[2])
+    scheme = (found[1] or ("http" if _LOCAL.fullmatch(host) else "https")).lower()
+    origin = f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme, '/'))}"
+    return origin if _ORIGIN.fullmatch(origin) else ""
+
+
+def _meant_host(text: str) -> str:
+    """The name as it is looked for: without scheme and port; empty where it is none."""
+    found = _URL.fullmatch(text.strip())
+    host = _ascii(found[2]) if found else ""
+    if host.count(":") == 1 or host.startswith("["):
+        host = re.sub(r":\d*$", "", host)
+    elif ":" in host:
+        host = f"[{host}]"
+    host = host.rstrip(".")
+    return host if _ORIGIN.fullmatch(f"http://{host}") else ""
+
+
+def _ascii(host: str) -> str:
+    """A name as browsers and proxies send it: in small letters, others than ASCII's as Punycode."""
+    try:
+        return host.lower() if host.isascii() else host.lower().encode("idna").decode()
+    except UnicodeError:
+        return ""

@@ -2,8 +2,7 @@
 
 The names are those of OpenAI, vLLM, SGLang, llama-server, Ollama, OpenRouter, Anthropic, Mistral and transformers. A
 field may be there with a value that asks for nothing, as clients send their defaults along. Not in the table, and
-ignored, is what says how to compute and not what: ``cache_prompt``, ``id_slot``, ``user``, ``metadata``,
-``service_tier``.
+ignored, is what says how to compute and not what: ``cache_prompt``, ``id_slot``, ``user``, ``metadata``.
 """
 
 from __future__ import annotations

@@ -1,12 +1,23 @@
 // The page: one conversation, its settings, and what the buttons do.
 
-import { ask, describe, fieldsOf, newAnswer, Refused } from "./chat.js";
+import { ask, describe, fieldsOf, health, newAnswer, Refused, wrongTools } from "./chat.js";
 import { button, byId } from "./dom.js";
 import { AnswerView, problem, userTurn } from "./view.js";
 
 const SETTINGS = "exaone4-gguf.settings";
 const CONVERSATION = "exaone4-gguf.conversation";
 const KEY = "exaone4-gguf.key";
+
+/** Milliseconds until the server is looked at again, while it is there and while it is not. */
+const LOOK = { there: 5000, gone: 1000 };
+
+/** What the page says of the server, by its state. */
+const STATES = {
+  ready: ["The model is ready", ""],
+  loading: ["The model is loading", "The model is loading…"],
+  refused: ["The server wants a key", ""],
+  lost: ["The server cannot be reached", "The server cannot be reached. The page goes on when it is back."],
+};
 
 const EXAMPLES = ["Which is bigger, 3.12 or 3.9?", "안녕하세요!", "¡Hola!", "Roll D6 twice!"];
 const TOOLS_EXAMPLE = [
@@ -106,6 +117,7 @@ function end(made, view, failure) {
   else following(() => keep(made, view, Boolean(failure)));
   if (failure && !stopped) following(() => transcript.append(problem(told(failure), retry)));
   if (failure instanceof Refused && failure.status === 401) openSettings("api-key");
+  if (failure && !stopped && !(failure instanceof Refused)) look();
   announce(stopped ? "Stopped." : failure ? told(failure) : plainText(made));
   showContext(made.stats);
 }
@@ -232,8 +244,31 @@ function scrollDown() {
 function openSettings(focus) {
   for (const [name, id] of Object.entries(FIELDS)) byId(id).value = settings[name] ?? "";
   byId("api-key").value = key;
+  tellTools("");
   if (!byId("settings").open) byId("settings").showModal();
   if (focus) byId(focus).focus();
+}
+
+/** Done: the settings count, unless the tools are none, which is told beside them. */
+async function finish() {
+  const wrong = await wrongTools(byId("tools").value, byId("api-key").value);
+  tellTools(wrong);
+  if (wrong) byId("tools").focus();
+  else byId("settings").close("done");
+}
+
+function tellTools(wrong) {
+  byId("tools-wrong").textContent = wrong;
+  byId("tools-wrong").hidden = !wrong;
+  byId("tools").setAttribute("aria-invalid", String(Boolean(wrong)));
+}
+
+/** The dialog is closed. What was not meant to count does not; and what is typed next is a message. */
+function leaveSettings() {
+  if (byId("settings").returnValue === "done") readSettings();
+  byId("settings").returnValue = "";
+  prompt.blur(); // Chromium gives the focus back when a dialog closes, but no caret: what is typed would go nowhere.
+  prompt.focus();
 }
 
 function readSettings() {
@@ -243,7 +278,8 @@ function readSettings() {
   if (byId("api-key").value !== key) {
     key = byId("api-key").value;
     write(sessionStorage, KEY, key);
-    greet();
+    byId("health").dataset.state = "";
+    look();
   }
 }
 
@@ -253,9 +289,21 @@ function showReasoning() {
 
 // --- the server ---
 
-/** Ask the server what it has, until its model is loaded. */
+let nextLook = 0;
+
+/** See how the server is, now and again and again: it may be loading, stop, and come back with another model. */
+async function look() {
+  clearTimeout(nextLook);
+  const before = byId("health").dataset.state;
+  const now = await health();
+  if (now !== "ready") showServer(now);
+  else if (before !== "ready" && before !== "refused") showServer(await greet());
+  clearTimeout(nextLook);
+  nextLook = setTimeout(look, now === "ready" ? LOOK.there : LOOK.gone);
+}
+
+/** Ask the server what it has; the state that it is in. */
 async function greet() {
-  const health = byId("health");
   try {
     const model = await describe(key);
     contextLength = model.meta.n_ctx;
@@ -263,17 +311,24 @@ async function greet() {
     byId("model").title = model.meta.name ?? "";
     settings.reasoning ??= model.meta.reasoning;
     showReasoning();
-    health.dataset.state = "ready";
-    health.setAttribute("aria-label", "The model is ready");
+    return "ready";
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) {
-      openSettings("api-key");
-      return;
-    }
-    health.dataset.state = "";
-    health.setAttribute("aria-label", "The model is loading, or the server cannot be reached");
-    setTimeout(greet, 1000);
+    if (!(error instanceof Refused)) return "lost";
+    if (error.status !== 401) return "loading";
+    openSettings("api-key");
+    return "refused";
   }
+}
+
+function showServer(state) {
+  const before = byId("health").dataset.state;
+  if (state === before) return;
+  const [label, notice] = STATES[state];
+  byId("health").dataset.state = state;
+  byId("health").setAttribute("aria-label", label);
+  byId("server").textContent = notice;
+  byId("server").hidden = !notice;
+  if (before === "lost" && state === "ready") announce("The server is back.");
 }
 
 // --- what the reader does ---
@@ -323,7 +378,12 @@ byId("reasoning").addEventListener("click", () => {
   showReasoning();
 });
 byId("open-settings").addEventListener("click", () => openSettings());
-byId("settings").addEventListener("close", readSettings);
+byId("settings").addEventListener("close", leaveSettings);
+byId("settings").addEventListener("submit", (event) => {
+  event.preventDefault();
+  finish();
+});
+byId("tools").addEventListener("input", () => tellTools(""));
 byId("tools-example").addEventListener("click", () => (byId("tools").value = JSON.stringify(TOOLS_EXAMPLE, null, 2)));
 byId("latest").addEventListener("click", scrollDown);
 scroller.addEventListener("scroll", () => (byId("latest").hidden = atEnd()));
@@ -332,4 +392,4 @@ byId("examples").append(...EXAMPLES.map((text) => button(text, () => say(text), 
 showReasoning();
 drawAll();
 scrollDown();
-greet();
+look();

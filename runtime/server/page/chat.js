@@ -32,6 +32,36 @@ export async function describe(key) {
   return (await response.json()).data[0];
 }
 
+/** How the server is: ready, loading, or lost. It takes no key to ask. */
+export async function health() {
+  try {
+    const response = await fetch("/health", { signal: AbortSignal.timeout(10_000) });
+    return response.ok ? "ready" : "loading";
+  } catch {
+    return "lost";
+  }
+}
+
+/** Why the text is no list of tools, or nothing if it is one. What JSON cannot tell, the server does. */
+export async function wrongTools(text, key) {
+  if (!text.trim()) return "";
+  let tools;
+  try {
+    tools = JSON.parse(text);
+  } catch (error) {
+    return `This is not JSON: ${error.message}`;
+  }
+  if (!Array.isArray(tools)) return "This is no list of tools: it has to begin with [ and end with ].";
+  try {
+    const body = JSON.stringify({ messages: [{ role: "user", content: "" }], tools });
+    const signal = AbortSignal.timeout(5_000);
+    const response = await fetch("/apply-template", { method: "POST", headers: headers(key), body, signal });
+    return response.status === 400 ? (await refusalOf(response)).message : "";
+  } catch {
+    return ""; // A server that is not there says nothing of tools.
+  }
+}
+
 /** The fields of a request; what is not set is left to the server. */
 export function fieldsOf(messages, settings) {
   const system = settings.system ? [{ role: "system", content: settings.system }] : [];

@@ -50,7 +50,7 @@ class Answer:
 def running(path: Path, **settings: Any) -> Iterator[Server]:
     """A server on any free port, ready; stopped in the end."""
     loading = LOADING | settings.pop("loading", {})
-    server = Server(path, Settings(port=0, **settings), loading=loading)
+    server = Server(path, Settings(**{"port": 0, **settings}), loading=loading)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

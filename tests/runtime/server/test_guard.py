@@ -114,6 +114,34 @@ def test_other_routes_and_methods(server: Server, method: str, path: str, status
     assert "there is no" in answer.error["message"]
 
 
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/v1/chat/completions", "POST"),
+        ("/v1/completions", "POST"),
+        ("/v1/embeddings", "POST"),
+        ("/tokenize", "POST"),
+        ("/v1/models", "GET, HEAD"),
+        ("/v1/models/demo", "GET, HEAD"),
+        ("/health", "GET, HEAD"),
+        ("/metrics", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+        ("/", "GET, HEAD"),
+        ("/page/app.js", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_one(server: Server, path: str, allowed: str) -> None:
+    for method in ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"):
+        answer = request(server, method, path)
+        if method in allowed or (method == "POST" and answer.status == 400):
+            assert answer.status == (400 if method == "POST" else 200)
+            continue
+        assert (answer.status, answer.headers["allow"]) == (405, allowed)
+        if method != "HEAD":
+            message = f"there is no {method} {path}; it takes {allowed.replace(', ', ' or ')}"
+            assert (answer.error["message"], answer.error["code"]) == (message, "method_not_allowed")
+
+
 def test_every_answer_carries_its_headers(server: Server) -> None:
     for path in ("/", "/health", "/none", "/v1/models"):
         headers = request(server, "GET", path).headers

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -195,6 +196,11 @@ class Page:
         """The last button of that name."""
         next(b for b in reversed(self.all("button")) if b.text == label).click()
 
+    def done(self) -> None:
+        """Leave the settings; tools are looked at first."""
+        self.press("Done")
+        wait_until(lambda: not self.js("return settings.open"))
+
     def errors(self) -> list[str]:
         """What the console says, once."""
         return [entry["message"] for entry in self.browser.get_log("browser")]  # type: ignore[no-untyped-call]
@@ -262,7 +268,7 @@ def test_calls_are_cards_whose_results_go_back(opened: Open) -> None:
     page = opened(size=NARROW, dark=True)
     page.click("#open-settings")
     page.click("#tools-example")
-    page.press("Done")
+    page.done()
     page.say("Roll D6 twice!")
     assert [e.text for e in page.all(".call strong")] == ["roll_dice", "roll_dice"]
     assert [e.text for e in page.all(".call code")] == ['{"sides": 6}'] * 2
@@ -375,24 +381,47 @@ def test_a_new_chat_lets_go_of_the_old_one(opened: Open, echo: Server) -> None:
 
 def test_an_error_is_told_and_can_be_tried_again(opened: Open) -> None:
     page = opened()
-    for tools, message in (('[{"a": 1}]', "a tool's name must be"), ("[", "not JSON")):
-        page.click("#open-settings")
-        page.the("#tools").clear()
-        page.the("#tools").send_keys(tools)
-        page.press("Done")
-        page.click("#new")
-        page.say("Hello!")
-        assert page.the(".problem").get_attribute("role") == "alert"
-        assert message in page.text(".problem")
     page.click("#open-settings")
-    page.the("#tools").clear()
-    page.press("Done")
+    page.js("document.querySelector('#system').value = arguments[0]", "word " * 3000)
+    page.done()
+    page.say("Hello!")
+    assert page.the(".problem").get_attribute("role") == "alert"
+    assert "maximum context length is 2048 tokens" in page.text(".problem")
+    page.click("#open-settings")
+    page.the("#system").clear()
+    page.done()
     page.press("Try again")
     wait_until(lambda: page.text(".answer .text").startswith("Hello! I am"))
     assert not page.all(".problem")
     page.press("Edit")
     assert page.the("#prompt").get_attribute("value") == "Hello!"
     assert not page.all(".turn")
+
+
+def test_tools_that_are_none_are_told_in_the_settings(opened: Open) -> None:
+    page = opened()
+    page.click("#open-settings")
+    for tools, message in (
+        ("[", "This is not JSON: "),
+        ("{}", "This is no list of tools"),
+        ("null", "This is no list of tools"),
+        ('[{"a": 1}]', "a tool's name must be"),
+    ):
+        page.the("#tools").clear()
+        page.the("#tools").send_keys(tools)
+        assert not page.text("#tools-wrong")
+        page.press("Done")
+        wait_until(lambda message=message: message in page.text("#tools-wrong"))
+        assert page.the("#tools-wrong").is_displayed()
+        assert page.js("return settings.open && document.activeElement.id") == "tools"
+        assert page.the("#tools").get_attribute("aria-invalid") == "true"
+    page.the("#tools").send_keys(Keys.ESCAPE)
+    page.say("Hello!")
+    assert page.text(".answer .text").startswith("Hello! I am")
+    page.click("#open-settings")
+    assert page.the("#tools").get_attribute("value") == ""
+    page.the("#tools").send_keys("[]")
+    page.done()
 
 
 def test_a_key_is_asked_for(opened: Open, demo_gguf: Path) -> None:
@@ -404,6 +433,56 @@ def test_a_key_is_asked_for(opened: Open, demo_gguf: Path) -> None:
         page.say("Hello!")
         assert page.text(".answer .text").startswith("Hello! I am")
         assert "sk-secret" not in str(page.js("return JSON.stringify(localStorage)"))
+
+
+def type_into_the_page(page: Page, text: str) -> None:
+    """Type wherever the focus is."""
+    ActionChains(page.browser).send_keys(text).perform()
+
+
+@pytest.mark.parametrize("by", ["click", "key"])
+def test_what_is_typed_after_the_settings_is_a_message(opened: Open, demo_gguf: Path, by: str) -> None:
+    with running(demo_gguf, api_keys=("sk-secret",)) as guarded:
+        page = opened(guarded)
+        wait_until(lambda: page.js("return document.activeElement.id") == "api-key")
+        page.js("window.closings = 0; settings.addEventListener('close', () => (window.closings += 1))")
+        type_into_the_page(page, "sk-wrong" + Keys.ENTER)
+        wait_until(lambda: page.js("return window.closings && settings.open && document.activeElement.id") == "api-key")
+        page.js("document.querySelector('#api-key').select()")
+        type_into_the_page(page, "sk-secret")
+        if by == "click":
+            page.done()
+        else:
+            type_into_the_page(page, Keys.ENTER)
+            wait_until(lambda: not page.js("return settings.open"))
+        type_into_the_page(page, "Hello!" + Keys.ENTER)
+        wait_until(lambda: page.text(".answer .text").startswith("Hello! I am"))
+        page.settled()
+        page.click("#open-settings")
+        type_into_the_page(page, Keys.ESCAPE)
+        wait_until(lambda: not page.js("return settings.open"))
+        type_into_the_page(page, "more")
+        assert page.the("#prompt").get_attribute("value") == "more"
+
+
+def test_a_server_that_has_gone_is_told_until_it_is_back(opened: Open, demo_gguf: Path) -> None:
+    with running(demo_gguf) as first:
+        port = first.socket.getsockname()[1]
+        page = opened(first)
+        page.say("Hello!")
+        assert not page.the("#server").is_displayed()
+    wait_until(lambda: page.the("#server").is_displayed())
+    assert "cannot be reached" in page.text("#server")
+    page.say("What can you do?")
+    assert "cannot be reached" in page.text(".problem")
+    with running(demo_gguf, port=port):
+        wait_until(lambda: page.one("#health[data-state=ready]"))
+        wait_until(lambda: not page.the("#server").is_displayed())
+        assert page.text("#status") == "The server is back."
+        page.press("Try again")
+        wait_until(lambda: len(page.all(".answer")) == 2)
+        page.settled()
+        assert page.all(".answer .text")[1].text == CONVERSATIONS["greeting-en"].messages[3]["content"]
 
 
 def test_the_keyboard_is_enough(opened: Open) -> None:
@@ -449,7 +528,7 @@ def test_colours(opened: Open) -> None:
             assert contrast(page, selector) >= 4.5, (selector, dark)
     page.click("#open-settings")
     page.the("#theme").send_keys("light")
-    page.press("Done")
+    page.done()
     assert page.js("return getComputedStyle(document.body).backgroundColor") == "rgb(250, 249, 246)"
     page.browser.refresh()
     assert page.js("return getComputedStyle(document.body).backgroundColor") == "rgb(250, 249, 246)"
@@ -475,6 +554,32 @@ def contrast(page: Page, selector: str) -> float:
 def luminance(colour: list[float]) -> float:
     linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour[:3])]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_tables_break_between_words_on_a_phone(opened: Open, echo: Server) -> None:
+    """What is too wide scrolls; a word that is broken has several rectangles."""
+    page = opened(echo, size=NARROW)
+    words = (
+        "Quantization",
+        "internationalization",
+        "양자화된",
+        "하이퍼파라미터를",
+        "3.14159265358979",
+        "`rope_theta`",
+    )
+    page.say("| " + " | ".join(words) + " |\n" + "|---" * len(words) + "|\n" + ("| " + " | ".join(words) + " |\n") * 2)
+    script = """
+        const broken = [];
+        const walker = document.createTreeWalker(document.querySelector('.table'), NodeFilter.SHOW_TEXT);
+        while (walker.nextNode()) {
+          const range = document.createRange();
+          range.selectNodeContents(walker.currentNode);
+          if (range.getClientRects().length > 1) broken.push(range.toString());
+        }
+        return broken;
+    """
+    assert page.js(script) == []
+    assert page.js("return document.querySelector('#scroller').scrollWidth") <= NARROW[0]
 
 
 def test_a_phone_is_wide_enough(opened: Open, echo: Server) -> None:

@@ -60,8 +60,8 @@ def test_what_asks_for_something(fields: dict[str, Any], param: str | None) -> N
 
 
 def test_the_server_refuses_before_it_answers(server: Server) -> None:
-    for body in ({"stream": True}, {}):
-        answer = chat(server, continue_final_message=True, **body)
+    for stream in (True, False):
+        answer = chat(server, continue_final_message=True, stream=stream)
         assert (answer.status, answer.error["param"]) == (400, "continue_final_message")
     answer = post(server, "/apply-template", {"messages": [HELLO], "chat_template": "{{ messages }}"})
     assert (answer.status, answer.error["param"]) == (400, "chat_template")
