@@ -108,12 +108,20 @@ def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command(cls=Hinting)
 @click.argument("file", metavar="FILE.gguf", type=click.Path(path_type=Path))
-@click.option("-p", "--prompt", metavar="PROMPT", help="Answer this and end; without it, what is piped in, or talk.")
+@click.option(
+    "-p",
+    "--prompt",
+    metavar="PROMPT",
+    help="Answer this and end; a text that is piped in comes before it. Without either, talk.",
+)
 @click.option("-sys", "--system", "--system-prompt", metavar="TEXT", help="The system prompt.")
 @click.option("--tools", metavar="FILE.py", type=click.Path(path_type=Path), help="Functions that the model may call.")
 @click.option("-y", "--yes", is_flag=True, help="Run the functions without asking.")
 @click.option(
     "--max-rounds", type=click.IntRange(min=1), default=8, show_default=True, help="Rounds of calls in an answer."
+)
+@click.option(
+    "--history/--no-history", default=True, help="Keep what is typed for the next talk, which is the default."
 )
 @with_options(*_ANSWER_OPTIONS, *LOADING_OPTIONS)
 def chat(
@@ -123,6 +131,7 @@ def chat(
     tools: Path | None,
     yes: bool,
     max_rounds: int,
+    history: bool,
     chat_template_file: Path | None,
     **options: Any,
 ) -> int:
@@ -144,6 +153,7 @@ def chat(
         ask_before_calls=not yes,
         max_rounds=max_rounds,
         system=system,
+        keep_history=history,
     )
 
 

@@ -6,10 +6,11 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from exaone4_gguf.runtime.paste import bind, bracketed, line_with_pastes
 from exaone4_gguf.runtime.screen import printable
 
 readline: Any = None
@@ -19,6 +20,7 @@ with suppress(ImportError):  # Windows has none
 PROMPT, CONTINUED = "> ", "... "
 QUOTES = '"""'
 MAX_HISTORY = 1000
+_MAX_REMEMBERED = 10_000  # characters
 
 
 class Keyboard:
@@ -37,6 +39,8 @@ class Keyboard:
             first = self._line(PROMPT)
         except EOFError:
             return None
+        if "\n" in first:  # pasted: it is whole, whatever it looks like
+            return first
         if first.lstrip().startswith(QUOTES):
             return self._quoted(first.lstrip().removeprefix(QUOTES))
         return self._continued(first)
@@ -67,10 +71,27 @@ class Keyboard:
 def _typed_line(prompt: str) -> str:
     """A line from the terminal. Where stdout is none, the prompt does not get into the answers."""
     if sys.stdin and sys.stderr and sys.stdout and sys.stdout.isatty():
-        return input(prompt)
-    if (line := question(prompt)) is None:
+        line = line_with_pastes(prompt, _edited) if _is_gnu() and sys.stdin.isatty() else input(prompt)
+        if readline is not None:
+            _remember(line)
+        return line
+    if (reply := question(prompt)) is None:
         raise EOFError
-    return line
+    return reply
+
+
+def _edited(prompt: str, text: str) -> str:
+    """A line that begins with a text, which can be edited."""
+    readline.set_startup_hook((lambda: readline.insert_text(text)) if text else None)
+    try:
+        return input(prompt)
+    finally:
+        readline.set_startup_hook(None)
+
+
+def _is_gnu() -> bool:
+    """Whether there is GNU readline, and not libedit under its name."""
+    return readline is not None and "libedit" not in (readline.__doc__ or "")
 
 
 def question(text: str) -> str | None:
@@ -86,7 +107,7 @@ def question(text: str) -> str | None:
 
 
 def history_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where the lines are kept: under XDG_STATE_HOME, or where that is by default."""
+    """Where lines are kept between chats: under XDG_STATE_HOME, or where that is by default."""
     state = environ.get("XDG_STATE_HOME", "")
     base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
     return base / "exaone4-gguf" / "history"
@@ -97,19 +118,31 @@ def editing(words: Iterable[str], history: Path | None = None) -> Iterator[None]
     """Lines can be edited and found again while this lasts; Tab completes ``words`` at a line's beginning.
 
     The history is kept in a file of the user's alone; where that cannot be, there is none, without a word.
+
+    Args:
+        history: the file; without it, what is typed is kept nowhere.
     """
     if readline is None:
         yield
         return
-    path = history or history_file()
     _complete(tuple(words))
-    with suppress(OSError):
-        readline.read_history_file(path)
-    try:
-        yield
-    finally:
+    readline.set_auto_history(False)
+    if _is_gnu():
+        bind(readline)
+    if history:
         with suppress(OSError):
-            _save(path)
+            _load(history)
+    try:
+        with bracketed() if _is_gnu() and _at_terminal() else nullcontext():
+            yield
+    finally:
+        if history:
+            with suppress(OSError):
+                _save(history)
+
+
+def _at_terminal() -> bool:
+    return bool(sys.stdin and sys.stdout and sys.stdin.isatty() and sys.stdout.isatty())
 
 
 def _complete(words: tuple[str, ...]) -> None:
@@ -119,12 +152,34 @@ def _complete(words: tuple[str, ...]) -> None:
 
     readline.set_completer(match)
     readline.set_completer_delims(" \t\n")
-    is_editline = "libedit" in (readline.__doc__ or "")
-    readline.parse_and_bind("bind ^I rl_complete" if is_editline else "tab: complete")
+    readline.parse_and_bind("tab: complete" if _is_gnu() else "bind ^I rl_complete")
+
+
+def _remember(line: str) -> None:
+    """For the Up key; what is very long is not wanted again."""
+    count = readline.get_current_history_length()
+    if line.strip() and len(line) <= _MAX_REMEMBERED and line != readline.get_history_item(count):
+        readline.add_history(line)
+
+
+def _load(path: Path) -> None:
+    readline.read_history_file(path)
+    _each_line("\N{LINE SEPARATOR}", "\n")
 
 
 def _save(path: Path) -> None:
+    """A line of the file for each, of the user's alone; one of several lines is put together again when it is read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
+    path.chmod(0o600)
     readline.set_history_length(MAX_HISTORY)
+    _each_line("\n", "\N{LINE SEPARATOR}")
     readline.write_history_file(path)
+    _each_line("\N{LINE SEPARATOR}", "\n")
+
+
+def _each_line(old: str, new: str) -> None:
+    for i in range(readline.get_current_history_length()):
+        line = readline.get_history_item(i + 1) or ""
+        if old in line:
+            readline.replace_history_item(i, line.replace(old, new))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from exaone4_gguf.errors import ChatError, Exaone4Error, RequestError
 from exaone4_gguf.runtime.commands import COMMANDS, Next, run_command
 from exaone4_gguf.runtime.interrupts import ignoring, raising_once
-from exaone4_gguf.runtime.keyboard import Keyboard, editing, question
+from exaone4_gguf.runtime.keyboard import Keyboard, editing, history_file, question
 from exaone4_gguf.runtime.remote import open_model
 from exaone4_gguf.runtime.request import ChatOptions, Request
 from exaone4_gguf.runtime.screen import Screen
@@ -21,6 +22,14 @@ from exaone4_gguf.runtime.turn import MAX_ROUNDS, OUT_OF_ROUNDS, Turn
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
+
+_PATIENCE = 1.0
+"""Seconds of silence on stdin after which the user is told that it is being read."""
+
+_READING = "reading a text from stdin, to its end; < /dev/null gives none"
+
+_MOST_PIPED = 10_000_000
+"""Characters."""
 
 
 def chat(
@@ -33,14 +42,16 @@ def chat(
     ask_before_calls: bool = True,
     max_rounds: int = MAX_ROUNDS,
     system: str | None = None,
+    keep_history: bool = True,
 ) -> int:
-    """Answer the prompt, or what is piped in; without either, talk with the user at the terminal.
+    """Answer what is piped in, the prompt, or both, the text first; without either, talk with the user at the terminal.
 
     Args:
         path: the GGUF file.
         options: of every answer.
         loading: arguments of ``open_model``.
         tools: a Python file whose functions the model may call.
+        keep_history: what is typed can be found again in the next chat: it is kept in ``history_file()``.
         ask_before_calls: the user allows each call; where there is nobody to ask, none is allowed.
 
     Returns:
@@ -52,8 +63,8 @@ def chat(
     options = options or {}
     toolbox = Toolbox(load_tools(tools) if tools else (), _permit(ask_before_calls))
     Request(options, toolbox.tools)  # raises now what every answer would
-    if prompt is None and not _is_terminal(sys.stdin):
-        prompt = _piped()
+    if not _is_terminal(sys.stdin):
+        prompt = "\n\n".join(part for part in (_piped(), prompt) if part and part.strip())
     if prompt is not None and not prompt.strip():
         raise ChatError("nothing to answer: give -p PROMPT, or text on stdin")
     with open_model(path, **(loading or {})) as model:
@@ -62,7 +73,7 @@ def chat(
         session = Session(model, toolbox, options, system=system, max_rounds=max_rounds)
         if prompt is not None:
             return answer_once(session, prompt, Screen())
-        converse(session, Screen(), Keyboard())
+        converse(session, Screen(), Keyboard(), history_file() if keep_history else None)
         return 0
 
 
@@ -79,10 +90,10 @@ def answer_once(session: Session, prompt: str, screen: Screen) -> int:
     return INTERRUPTED if turn.finish_reason == "cancelled" else 0
 
 
-def converse(session: Session, screen: Screen, keyboard: Keyboard) -> None:
-    """Talk until the user leaves. Nothing that fails, and no Ctrl-C, ends it."""
+def converse(session: Session, screen: Screen, keyboard: Keyboard, history: Path | None = None) -> None:
+    """Talk until the user leaves. Nothing that fails, and no Ctrl-C, ends it. ``history`` keeps what is typed."""
     _greet(session, screen)
-    with ignoring(), editing(f"/{name}" for name in COMMANDS):
+    with ignoring(), editing((f"/{name}" for name in COMMANDS), history):
         following = Next.READ
         while following is not Next.LEAVE:
             try:
@@ -134,8 +145,24 @@ def _is_terminal(stream: Any) -> bool:
 
 
 def _piped() -> str:
+    """What is piped in, to its end. Where nobody writes and nobody closes the pipe, the user is told what is awaited.
+
+    Raises:
+        ChatError: it is more than any context holds.
+    """
     if sys.stdin is None:
         return ""
     if isinstance(sys.stdin, TextIOWrapper):
         sys.stdin.reconfigure(encoding="utf-8", errors="replace")
-    return sys.stdin.read().strip("\r\n")
+    waiting = threading.Timer(_PATIENCE, Screen().note, [_READING])
+    waiting.daemon = True
+    waiting.start()
+    try:
+        text = sys.stdin.read(_MOST_PIPED + 1)
+    except OSError:  # opened for writing alone, or lost: there is nothing to read
+        return ""
+    finally:
+        waiting.cancel()
+    if len(text) > _MOST_PIPED:
+        raise ChatError(f"more than {_MOST_PIPED:,} characters on stdin: no context holds them")
+    return text.strip("\r\n")

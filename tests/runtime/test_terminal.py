@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 
 from exaone4_gguf.demo.conversations import CONVERSATIONS
 from exaone4_gguf.errors import ChatError, ContextOverflow, Exaone4Error, GGUFError, SamplingError, ToolError
+from exaone4_gguf.runtime.session import Session
 from exaone4_gguf.runtime.terminal import chat
 from tests.test_chat_command import DICE
 
@@ -84,7 +86,9 @@ class Terminal:
 
     def type(self, text: str) -> None:
         """Press these keys."""
-        os.write(self._master, text.encode())
+        left = memoryview(text.encode())
+        while left:
+            left = left[os.write(self._master, left[:4096]) :]
 
     def expect(self, text: str, seconds: float = 20) -> str:
         """Wait until the terminal shows the text, after what was expected before; what came up to it."""
@@ -150,12 +154,13 @@ def start(demo_gguf: Path, tmp_path: Path) -> Iterator[Start]:
         reasoning: bool = False,
         tools: Path | None = None,
         stdout: int | None = None,
+        history: bool = True,
         **environ: str,
     ) -> Terminal:
         file = tools and str(tools)
         script = SCRIPT.format(
             path=str(demo_gguf), prompt=prompt, seconds=seconds, reasoning=reasoning, tools=file, mark=""
-        )
+        ).replace("tools=", f"keep_history={history}, tools=")
         started.append(Terminal(script, stdout, XDG_STATE_HOME=str(tmp_path / "state"), **environ))
         return started[-1]
 
@@ -231,6 +236,113 @@ def test_several_lines_and_editing(start: Start, lines: tuple[str, ...]) -> None
     for line in lines:
         terminal.type(f"{line}\n")
     assert said("greeting-en") in terminal.expect(" tokens/s")
+
+
+def paste(text: str) -> str:
+    """As a terminal marks it."""
+    return f"\x1b[200~{text}\x1b[201~"
+
+
+def saved(terminal: Terminal, file: Path) -> list[str]:
+    """What was said, as /save keeps it."""
+    terminal.expect("> ")
+    terminal.type(f"/save {file}\n")
+    terminal.expect("messages saved")
+    return [m["content"] for m in json.loads(file.read_text())["messages"] if m["role"] == "user"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (paste("one\ntwo\nthree"), "one\ntwo\nthree"),
+        (paste("one\r\n\r\ntwo\r\n"), "one\n\ntwo"),
+        (paste("one\rtwo"), "one\ntwo"),
+        ("첫째: " + paste("안녕\n하세요") + " 끝", "첫째: 안녕\n하세요 끝"),
+        (paste("a\tb\n\tc"), "a\tb\n\tc"),
+        (paste("one\n") + paste("two") + "!", "one\ntwo!"),
+        (paste("a\x1b[31mb\x07\x00c\x01\x1b[2\nd"), "a\x1b[31mb\x07c\x01\x1b[2\nd"),
+        (paste('"""Doc."""\nx = 1\\'), '"""Doc."""\nx = 1\\'),
+        ("ab\x02" + paste("1\n2"), "a1\n2b"),
+        (paste(""), ""),
+    ],
+)
+def test_what_is_pasted_is_one_message(start: Start, tmp_path: Path, typed: str, message: str) -> None:
+    """Ctrl-B goes a character back."""
+    terminal = start(seconds=0)
+    terminal.expect("> ")
+    assert "\x1b[?2004h" in terminal.raw
+    terminal.type(typed + "\r")
+    if message:
+        terminal.expect(" tokens/s")
+    assert saved(terminal, tmp_path / "talk.json") == [message] * bool(message)
+    terminal.expect("> ")
+    terminal.type("/exit\r")
+    assert terminal.end() == 0
+    assert "Traceback" not in terminal.raw
+
+
+def test_a_large_paste(start: Start) -> None:
+    """A megabyte: too much for the context, and all of it is there, in one message."""
+    terminal = start()
+    terminal.expect("> ")
+    writing = threading.Thread(target=terminal.type, args=(paste("word \n" * 175_000) + "\r",))
+    writing.start()
+    terminal.expect("more than the context of 1024 takes", seconds=120)
+    writing.join()
+    assert int(re.findall(r"the prompt has (\d+) tokens", terminal.shown())[-1]) > 175_000
+    assert terminal.shown().count("the prompt has") == 1
+    assert said("greeting-en") in terminal.say("Hello!")
+
+
+def test_a_paste_whose_end_does_not_come(start: Start, tmp_path: Path) -> None:
+    """It ends by itself, or with Ctrl-C; and an end that comes late is nothing."""
+    terminal = start()
+    terminal.expect("> ")
+    terminal.type("\x1b[200~one\ntwo")
+    terminal.expect("two")
+    terminal.type("!\x1b[201~\r")
+    terminal.expect(" tokens/s")
+    terminal.expect("> ")
+    terminal.type("\x1b[200~lost\n")
+    time.sleep(0.5)
+    terminal.type("\x03")
+    terminal.say("Hello!")
+    assert saved(terminal, tmp_path / "talk.json") == ["one\ntwo!", "Hello!"]
+
+
+def test_what_is_pasted_while_the_model_answers(start: Start, tmp_path: Path) -> None:
+    terminal = start(seconds=0.02)
+    terminal.expect("> ")
+    terminal.type("Hello!\r")
+    terminal.expect("Hello! I am")
+    terminal.type(paste("one\rtwo") + "\r")
+    terminal.expect(" tokens/s")
+    terminal.expect(" tokens/s")
+    assert saved(terminal, tmp_path / "talk.json") == ["Hello!", "one\ntwo"]
+
+
+def test_a_message_of_several_lines_is_found_again_in_the_next_talk(start: Start, tmp_path: Path) -> None:
+    for typed in (paste("one\ntwo"), "\x1b[A\x1b[A"):
+        terminal = start()
+        terminal.expect("> ")
+        terminal.type(typed + "\r")
+        terminal.expect(" tokens/s")
+        assert saved(terminal, tmp_path / "talk.json") == ["one\ntwo"]
+        terminal.expect("> ")
+        terminal.type("/exit\r")
+        assert terminal.end() == 0
+        (tmp_path / "talk.json").unlink()
+    history = tmp_path / "state/exaone4-gguf/history"
+    assert history.stat().st_mode & 0o777 == 0o600
+
+
+def test_no_history(start: Start, tmp_path: Path) -> None:
+    terminal = start(history=False)
+    terminal.say("Hello!")
+    terminal.expect("> ")
+    terminal.type("/exit\r")
+    assert terminal.end() == 0
+    assert not (tmp_path / "state").exists()
 
 
 def test_ctrl_c_stops_the_answer(start: Start, tmp_path: Path) -> None:
@@ -329,12 +441,11 @@ def piped(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 
 def test_one_answer(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    piped(monkeypatch, "not read")
+    piped(monkeypatch, "")
     assert chat(demo_gguf, "Hello!", options=GREEDY, loading=SMALL) == 0
     out, err = capsys.readouterr()
     assert out == said("greeting-en") + "\n"
     assert re.fullmatch(r"\[27 tokens · [\d.]+ tokens/s · first after [\d.]+ s · context 39 of 1,024 .*\]\n", err)
-    assert sys.stdin.read() == "not read"
 
 
 def test_what_is_piped_is_the_prompt(
@@ -345,6 +456,59 @@ def test_what_is_piped_is_the_prompt(
     out, err = capsys.readouterr()
     assert out == said("reasoning-ko") + "\n"
     assert err.startswith("<think>\n하루는 24시간이다.")
+
+
+class Asked(Exception):
+    """What was asked, instead of an answer."""
+
+
+@pytest.mark.parametrize(
+    ("text", "prompt", "message"),
+    [
+        ("a text\n", "summarize", "a text\n\nsummarize"),
+        ("\r\n  안녕\r\nline\r\n", "요약해", "  안녕\r\nline\n\n요약해"),
+        ("a text", "", "a text"),
+        ("", "summarize", "summarize"),
+        (" \n ", "summarize", "summarize"),
+        ("a text", None, "a text"),
+    ],
+)
+def test_what_is_piped_comes_before_the_prompt(
+    demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, text: str, prompt: str | None, message: str
+) -> None:
+    def ask(session: Session, text: str, view: object) -> None:
+        raise Asked(text)
+
+    monkeypatch.setattr(Session, "ask", ask)
+    piped(monkeypatch, text)
+    with pytest.raises(Asked) as asked:
+        chat(demo_gguf, prompt, loading=SMALL)
+    assert str(asked.value) == message
+
+
+def test_a_pipe_that_nobody_writes_to_is_not_awaited_in_silence(demo_gguf: Path) -> None:
+    """What comes late is heeded all the same; and Ctrl-C ends the waiting."""
+    script = SCRIPT.format(path=str(demo_gguf), prompt="", seconds=0, reasoning=False, tools=None, mark="")
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    told = b"reading a text from stdin, to its end; < /dev/null gives none\n"
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == told
+        out, err = process.communicate(b"Hello!\n", timeout=20)
+        assert out.decode() == said("greeting-en") + "\n"
+        assert told not in err
+    with subprocess.Popen([sys.executable, "-c", script], **pipes) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == told
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) != 0
+
+
+def test_an_endless_stdin(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/zero", encoding="utf-8") as zeros:
+        monkeypatch.setattr(sys, "stdin", zeros)
+        with pytest.raises(ChatError, match="more than 10,000,000 characters on stdin"):
+            chat(demo_gguf, "Hello!")
 
 
 @pytest.mark.parametrize(
