@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from exaone4_gguf.errors import RequestError, RuntimeFailure
-from exaone4_gguf.runtime.interrupts import Flag, checkpoint, is_awaited, untorn
+from exaone4_gguf.runtime.interrupts import Flag, awaited, checkpoint, untorn
 from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.machine import available_memory, fitting_context
 from exaone4_gguf.runtime.model import ARCHITECTURE, Model
@@ -107,7 +107,7 @@ class Context:
             raise RuntimeFailure(f"llama.cpp cannot make a context of {n_ctx} tokens: {last_error()}")
         self._memory = api.llama_get_memory(self.pointer)
         self._window: int = api.llama_model_n_swa(model.pointer)
-        self._abort = api.ggml_abort_callback(lambda data: self.cancelled.is_set() or is_awaited())
+        self._abort = api.ggml_abort_callback(lambda data: self.cancelled.is_set() or awaited() > 0)
         api.llama_set_abort_callback(self.pointer, self._abort, ctypes.c_void_p(0))
         self.tokens: list[int] = []
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from exaone4_gguf.errors import RuntimeFailure
 from exaone4_gguf.runtime.context import MOST_CONTEXT, MOST_THREADS
-from exaone4_gguf.runtime.interrupts import checkpoint, is_awaited, untorn
+from exaone4_gguf.runtime.interrupts import awaited, checkpoint, untorn
 from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.model import Model
 
@@ -174,7 +174,7 @@ class _Context:
         self.n_ctx, self.n_batch = n_ctx, n_batch
         self._width = model.n_embd
         self._stop = api.ggml_backend_sched_eval_callback(_stopper())
-        self._abort = api.ggml_abort_callback(lambda data: is_awaited())
+        self._abort = api.ggml_abort_callback(lambda data: awaited() > 0)
         params = api.llama_context_default_params()
         params.n_ctx, params.n_batch, params.n_ubatch = n_ctx, n_batch, n_batch
         params.n_seq_max, params.kv_unified = min(_MOST_SEQUENCES + 1, n_batch), True

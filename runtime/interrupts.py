@@ -101,14 +101,16 @@ def untorn() -> Iterator[None]:
             raise whole.raised.pop()
 
 
-def is_awaited() -> bool:
-    """Whether this thread is to come to a ``checkpoint``, or an end: something waits to be raised there."""
-    return bool(_untorn and _untorn.raised) and threading.current_thread() is threading.main_thread()
+def awaited() -> int:
+    """How much waits to be raised, so that this thread is to come to a ``checkpoint``, or an end."""
+    if _untorn is None or threading.current_thread() is not threading.main_thread():
+        return 0
+    return len(_untorn.raised)
 
 
 def checkpoint() -> None:
     """Raise what waits, if anything does: nothing is half done here."""
-    if _untorn and is_awaited():
+    if _untorn and awaited():
         raise _untorn.raised.pop()
 
 
@@ -121,7 +123,7 @@ def in_steps(items: Generator[T]) -> Generator[T]:
         while True:
             with untorn():
                 item = next(items, _END)
-                if is_awaited():
+                if awaited():
                     items.close()
             if item is _END:
                 return

@@ -10,7 +10,7 @@ from typing import Any
 
 from exaone4_gguf.errors import GGUFError
 from exaone4_gguf.runtime.end_tokens import named_end_tokens
-from exaone4_gguf.runtime.interrupts import checkpoint, is_awaited, untorn
+from exaone4_gguf.runtime.interrupts import awaited, checkpoint, untorn
 from exaone4_gguf.runtime.llama import checked, last_error, load_api
 from exaone4_gguf.runtime.window import any_layer_slides, check_blocks
 
@@ -65,7 +65,7 @@ class Model:
         params.load_mode = self._api.LLAMA_LOAD_MODE_MMAP if use_mmap else self._api.LLAMA_LOAD_MODE_NONE
         params.vocab_only = vocab_only
         params.use_extra_bufts = repack
-        params.progress_callback = self._api.llama_progress_callback(lambda progress, data: not is_awaited())
+        params.progress_callback = self._api.llama_progress_callback(lambda progress, data: awaited() == 0)
         self.pointer = self._api.llama_model_load_from_file(str(self.path).encode(), params)
         if not self.pointer:
             checkpoint()

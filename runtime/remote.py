@@ -26,7 +26,7 @@ from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.encoder import Encoder
 from exaone4_gguf.runtime.events import Event
 from exaone4_gguf.runtime.head import why_silent
-from exaone4_gguf.runtime.interrupts import Flag, checkpoint, is_awaited, untorn
+from exaone4_gguf.runtime.interrupts import Flag, awaited, checkpoint, untorn
 from exaone4_gguf.runtime.messages import plain
 from exaone4_gguf.runtime.model import Model
 from exaone4_gguf.runtime.prompt import Prompt
@@ -303,8 +303,9 @@ class _Process:
 
 def _abandon(process: _Process) -> None:
     """Read what nobody wants to its end, which is asked for again and again; who signals once more ends the process."""
+    before = awaited()
     while not process.is_idle:
-        if is_awaited():
+        if awaited() > before:
             process.end(at_once=True)
             return
         process.send("cancel")

@@ -19,7 +19,7 @@ import pytest
 from exaone4_gguf import Encoder, Exaone4, convert, verify
 from exaone4_gguf.proof.imatrix import imatrix
 from exaone4_gguf.runtime.events import collect
-from exaone4_gguf.runtime.interrupts import is_awaited
+from exaone4_gguf.runtime.interrupts import awaited
 from tests.classes import SEQUENCE, write_class
 from tests.signals import Sigint, steps
 
@@ -183,13 +183,13 @@ def during_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Non
     def comes(number: int) -> None:
         sent: list[int] = []
 
-        def asked() -> bool:
+        def asked() -> int:
             if not sent:
                 sent.append(number)
                 signal.raise_signal(number)
-            return is_awaited()
+            return awaited()
 
-        monkeypatch.setattr("exaone4_gguf.runtime.context.is_awaited", asked)
+        monkeypatch.setattr("exaone4_gguf.runtime.context.awaited", asked)
 
     return comes
 

@@ -11,10 +11,10 @@ import pytest
 
 from exaone4_gguf.runtime.interrupts import (
     Flag,
+    awaited,
     checkpoint,
     ignoring,
     in_steps,
-    is_awaited,
     raising_once,
     stopping,
     untorn,
@@ -79,13 +79,13 @@ def test_what_is_untorn_is_done_whole() -> None:
     def work() -> None:
         press_ctrl_c()
         with untorn():
-            done.append(is_awaited())
-        done.append(is_awaited())
+            done.append(awaited())
+        done.append(awaited())
 
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done == [True, True]
-    assert not is_awaited()
+    assert not awaited()
 
 
 def test_a_checkpoint_raises_once() -> None:
@@ -98,7 +98,7 @@ def test_a_checkpoint_raises_once() -> None:
             try:
                 checkpoint()
             except KeyboardInterrupt:
-                done.append(is_awaited())
+                done.append(awaited())
                 checkpoint()
         done.append(True)
 
@@ -128,7 +128,7 @@ def test_other_signals_as_well() -> None:
     @untorn()
     def work() -> None:
         signal.raise_signal(signal.SIGTERM)
-        assert is_awaited()
+        assert awaited()
 
     before = signal.signal(signal.SIGTERM, handle)
     try:
@@ -144,7 +144,7 @@ def test_who_ignores_it_goes_on_ignoring_it() -> None:
     try:
         with untorn():
             press_ctrl_c()
-            assert not is_awaited()
+            assert not awaited()
     finally:
         signal.signal(signal.SIGINT, before)
 

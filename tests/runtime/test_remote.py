@@ -5,7 +5,9 @@ These tests run where llama-cpp-python has the RPC backend, and where a folder w
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.events import Finish, collect
 from exaone4_gguf.runtime.remote import RemoteExaone4, open_model
 from tests.edge.peers import free_port, program
+from tests.signals import Sigint, steps
 from tests.test_cli import Run, run  # noqa: F401 - a fixture
 
 EVERY = "EXAONE4_CASES" in os.environ
@@ -157,6 +160,33 @@ def test_an_answer_can_be_stopped(remote: Exaone4) -> None:
     events = list(remote.stream(HELLO, **LONG))
     assert events[-1] == Finish("cancelled")
     assert collect(remote.stream(HELLO, preset="greedy")).finish_reason == "stop"
+
+
+def test_ctrl_c(remote: Exaone4) -> None:
+    """Whenever it comes, it is raised, and the next answer is right; a second one does not wait for the process."""
+    expected = remote.chat(HELLO, preset="greedy").content
+
+    def ask() -> None:
+        remote.prompt(HELLO)
+        remote.chat(HELLO, ignore_eos=True, max_tokens=20)
+
+    for moment in random.sample(range(1, steps(ask)), 10):
+        for sigint in (Sigint(moment), Sigint(moment, moment + 1, threads=False)):
+            with contextlib.suppress(KeyboardInterrupt), sigint:
+                ask()
+                assert not sigint.told
+            assert remote.chat(HELLO, preset="greedy").content == expected, moment
+
+
+def test_ctrl_c_while_it_loads(servers: list[Server], demo_gguf: Path) -> None:
+    def load() -> None:
+        open_model(demo_gguf, rpc=servers[0].name, n_ctx=512).close()
+
+    for moment in random.sample(range(1, steps(load)), 5):
+        sigint = Sigint(moment)
+        with contextlib.suppress(KeyboardInterrupt), sigint:
+            load()
+            assert not sigint.told
 
 
 def test_errors_come_through_as_they_are(remote: Exaone4, servers: list[Server], tmp_path: Path) -> None:
