@@ -10,13 +10,21 @@ KERNEL := $(wildcard quant/*.cpp quant/*.hpp)
 # Half of llama.cpp is not needed here, and not built.
 export CMAKE_ARGS ?= -DCMAKE_PROJECT_INCLUDE='$(CURDIR)/llama-cpp.cmake'
 
-.PHONY: demo test test-peers lint clean
+.PHONY: demo test quick test-peers test-processors lint clean
 
 demo: .venv/runtime
 	$(BIN)/exaone4-gguf demo
 
 test: .venv/dev
 	$(BIN)/python -m pytest
+
+# For daily work: what needs no model, no peer, no torch. The markers are given by tests/markers.py.
+quick: .venv/dev
+	$(BIN)/python -m pytest -q -m "not model and not slow"
+
+# What evaluates models, with ggml's kernels for other processors: built once, into the user's cache.
+test-processors: .venv/dev
+	$(BIN)/python -m tests.processors
 
 # Against llama.cpp's own programs, and those for boards under an emulator (qemu-user, if it is there): all of them
 # are built once, in half an hour on two cores, into the user's cache.

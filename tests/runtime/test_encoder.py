@@ -185,13 +185,16 @@ def test_tags_and_spans_are_transformers(shape: str, files, references) -> None:
         for text, found in zip(TEXTS, encoder.tag_all(TEXTS), strict=True):
             scores = reference.scores(text)
             assert [t.score for t in found.tokens] == pytest.approx(scores.max(-1), abs=EXACT)
-            assert [t.label for t in found.tokens] == [LABELS[i] for i in scores.argmax(-1)]
+            is_sure = sure(scores, EXACT)
+            pairs = zip(found.tokens, scores.argmax(-1), is_sure, strict=True)
+            assert all(t.label == LABELS[i] for t, i, is_one in pairs if is_one)
             places = reference.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
             assert [(t.start, t.end) for t in found.tokens] == [tuple(place) for place in places]
             expected = [(e["entity_group"], *trimmed(text, int(e["start"]), int(e["end"]))) for e in grouped(text)]
             assert all(s.text == text[s.start : s.end] for s in found.spans)
-            assert [(s.label, s.start, s.end) for s in found.spans] == expected
-            assert [s.score for s in found.spans] == pytest.approx([e["score"] for e in grouped(text)], abs=EXACT)
+            if is_sure.all():
+                assert [(s.label, s.start, s.end) for s in found.spans] == expected
+                assert [s.score for s in found.spans] == pytest.approx([e["score"] for e in grouped(text)], abs=EXACT)
 
 
 def test_confident_tags_are_the_same_in_q8_0(files, references) -> None:  # type: ignore[no-untyped-def]

@@ -155,10 +155,10 @@ def test_an_answer_can_be_stopped(remote: Exaone4) -> None:
     with pytest.raises(RequestError, match="a stream of this thread is still open"):
         next(iter(remote.stream(HELLO)))
     stream.close()
-    timer = threading.Timer(0.3, remote.cancel)
-    timer.start()
-    events = list(remote.stream(HELLO, **LONG))
-    assert events[-1] == Finish("cancelled")
+    stream = remote.stream(HELLO, **LONG)
+    next(stream)
+    threading.Thread(target=remote.cancel).start()
+    assert list(stream)[-1] == Finish("cancelled")
     assert collect(remote.stream(HELLO, preset="greedy")).finish_reason == "stop"
 
 

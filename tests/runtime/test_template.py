@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -106,10 +105,8 @@ def test_a_template_that_fails(source: str, complaint: str) -> None:
 
 def test_loops_over_what_has_no_length_end_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("exaone4_gguf.runtime.template.MAX_STEPS", 200_000)
-    start = time.monotonic()
     with pytest.raises(ChatTemplateError, match="it loops more than 200000 times"):
         ChatTemplate(LAZY).render(USER)
-    assert time.monotonic() - start < 5
 
 
 def test_a_template_that_failed_can_be_used_again() -> None:

@@ -383,13 +383,13 @@ def test_tools_ask_first(start: Start, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_in_a_tool(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "dice.py").write_text(DICE.replace("return", "import time; time.sleep(60); return"))
+    (tmp_path / "dice.py").write_text(DICE.replace("return", "import time; print('rolling'); time.sleep(60); return"))
     terminal = start(tools=tmp_path / "dice.py")
     terminal.expect("> ")
     terminal.type("Roll D6 twice!\n")
     terminal.expect("[a]lways: ")
     terminal.type("a\n")
-    time.sleep(0.5)
+    terminal.expect("rolling")
     terminal.type("\x03")
     terminal.expect("the user interrupted it")
     terminal.expect("[stopped")

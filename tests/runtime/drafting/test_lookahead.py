@@ -14,8 +14,8 @@ from exaone4_gguf.runtime.drafting.lookahead import Lookahead
 from exaone4_gguf.runtime.drafting.lookup import PromptLookup
 from exaone4_gguf.runtime.drafting.pace import Pace
 from exaone4_gguf.runtime.model import Model
+from tests.rounding import divergence, most_by_rounding
 from tests.runtime.drafting.guessing import Eager
-from tests.runtime.test_context import divergence
 
 PROMPT = [300 + i * 7 % 350 for i in range(80)]
 TEXT = [300 + i * i % 371 for i in range(200)]
@@ -46,6 +46,11 @@ def said(ahead: Lookahead) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
+def most(model: Model) -> float:
+    return most_by_rounding(model)
+
+
+@pytest.fixture(scope="module")
 def plain(model: Model) -> list[np.ndarray]:
     context = context_of(model)
     found = said(Lookahead(context))
@@ -56,13 +61,13 @@ def plain(model: Model) -> list[np.ndarray]:
 @pytest.mark.parametrize("swa_full", [True, False])
 @pytest.mark.parametrize("wrong", [0.0, 0.1, 0.5, 1.0])
 def test_logits_are_those_of_a_plain_evaluation(
-    wrong: float, swa_full: bool, model: Model, plain: list[np.ndarray]
+    wrong: float, swa_full: bool, model: Model, most: float, plain: list[np.ndarray]
 ) -> None:
     context = context_of(model, swa_full=swa_full)
     prophet = Prophet([*PROMPT, *TEXT], wrong)
     ahead = Lookahead(context, [prophet], pace=Eager(16))
     for mine, its in zip(said(ahead), plain, strict=True):
-        assert divergence(its, mine) < 1e-4
+        assert divergence(its, mine) <= most
     assert ahead.n_tokens == len(PROMPT) + len(TEXT)
     assert context.tokens[: ahead.n_tokens] == [*PROMPT, *TEXT]
     gain = ahead.gain
@@ -76,7 +81,7 @@ def test_logits_are_those_of_a_plain_evaluation(
     context.close()
 
 
-def test_the_next_prompt_forgets_what_was_guessed_in_vain(model: Model) -> None:
+def test_the_next_prompt_forgets_what_was_guessed_in_vain(model: Model, most: float) -> None:
     context = context_of(model)
     ahead = Lookahead(context, [Prophet([*PROMPT, *TEXT], 0.0)], pace=Eager(8))
     ahead.append(TEXT[0])
@@ -85,7 +90,7 @@ def test_the_next_prompt_forgets_what_was_guessed_in_vain(model: Model) -> None:
     assert context.evaluate(following) == len(PROMPT) + 1
     fresh = Context(model, n_ctx=512, n_threads=1)
     fresh.evaluate(following)
-    assert divergence(fresh.logits, context.logits) < 1e-4
+    assert divergence(fresh.logits, context.logits) <= most
     fresh.close()
     context.close()
 
