@@ -55,6 +55,7 @@ lint: .venv/dev
 .venv/dev: .venv/files $(KERNEL) pyproject.toml setup.py constraints.txt
 	@echo "Installing; llama-cpp-python is built from source the first time, which takes some minutes."
 	$(PIP) --config-settings editable_mode=strict -e '.[bundle,dev,hub,plot,reference,server]'
+	$(PIP) --no-deps bfcl-eval  # for its data; it pins dozens of heavy packages for its programs
 	@touch $@ .venv/runtime
 
 .FORCE:

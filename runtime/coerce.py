@@ -46,7 +46,7 @@ class _Coercion:
         for keyword in ("anyOf", "oneOf"):
             if keyword in schema:
                 value = self._alternative(schema[keyword], value, depth + 1)
-        return self._inside(schema, _to_types(types_of(schema), value), depth + 1)
+        return self._inside(schema, to_types(types_of(schema), value), depth + 1)
 
     def _alternative(self, branches: list[Any], value: Any, depth: int) -> Any:
         """The value as it is if it fits a branch, else as the first branch that it can be made to fit has it."""
@@ -65,12 +65,15 @@ class _Coercion:
         if isinstance(value, dict):
             rules, others = schema.get("properties", {}), schema.get("additionalProperties", True)
             return {key: self.apply(rules.get(key, others), item, depth) for key, item in value.items()}
-        if isinstance(value, list) and "items" in schema:
-            return [self.apply(schema["items"], item, depth) for item in value]
+        if isinstance(value, list):
+            leading = schema.get("prefixItems", [])[: len(value)]
+            rules = leading + [schema.get("items", True)] * (len(value) - len(leading))
+            return [self.apply(rule, item, depth) for rule, item in zip(rules, value, strict=True)]
         return value
 
 
-def _to_types(types: list[str], value: Any) -> Any:
+def to_types(types: list[str], value: Any) -> Any:
+    """The value in the first of the types that says the same; as it is, if none does."""
     if fits_type(types, value):
         whole = isinstance(value, float) and "integer" in types and "number" not in types
         return int(value) if whole else value

@@ -97,7 +97,7 @@ def _tools(session: Session, screen: Screen, argument: str) -> Next:
 
 
 def _signature(tool: Tool) -> str:
-    required = tool.parameters.get("required", ())
+    required = tool.schema.get("required", ())
     return f"{tool.name}({', '.join(name if name in required else f'[{name}]' for name in tool.properties)})"
 
 

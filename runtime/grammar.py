@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from exaone4_gguf.runtime.schema_reading import standard
 from exaone4_gguf.runtime.schema_rules import Rules, literal
 
 OPEN_CALL, CLOSE_CALL = "<tool_call>", "</tool_call>"
@@ -20,7 +21,7 @@ def calls_grammar(tools: Sequence[tuple[str, Mapping[str, Any]]], *, parallel: b
     """Calls of these tools, from after the first opening tag to the end of the turn.
 
     Args:
-        tools: names with the JSON schemas of their arguments.
+        tools: names with the schemas of their arguments, which are read as in ``schema_reading``.
         parallel: more than one call may follow.
 
     Raises:
@@ -30,7 +31,7 @@ def calls_grammar(tools: Sequence[tuple[str, Mapping[str, Any]]], *, parallel: b
     calls = []
     for name, schema in tools:
         before = literal(f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": ')
-        arguments = rules.of_schema(schema, f"tool '{name}'")
+        arguments = rules.of_schema(standard(schema), f"tool '{name}'")
         calls.append(rules.add(f"{before} {arguments} {literal('}' + CLOSE_CALL)}"))
     call = rules.add(" | ".join(calls))
     return rules.text(f"{call} ({literal(_NEXT_CALL)} {call})*" if parallel else call)

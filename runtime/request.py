@@ -121,7 +121,7 @@ class Request:
 
     def _calls(self, begins_at: Any, tools: Sequence[Tool]) -> Constraint:
         parallel = self.options.get("parallel_tool_calls") is not False
-        grammar = calls_grammar([(tool.name, tool.parameters) for tool in tools], parallel=parallel)
+        grammar = calls_grammar([(tool.name, tool.schema) for tool in tools], parallel=parallel)
         return Constraint(grammar, OPEN_CALL if begins_at == "answer" else "", begins_at)
 
     def _offered(self) -> Sequence[Tool]:

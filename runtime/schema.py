@@ -75,7 +75,7 @@ def _pointed_at(root: Schema, ref: Any) -> Any:
     return found
 
 
-def check_arguments(schema: Schema, value: Any) -> list[str]:
+def problems_of(schema: Schema, value: Any) -> list[str]:
     """What is wrong with a value: one line for each problem, none if it fits."""
     return list(Checker(schema).problems(schema, value, "", 0))
 

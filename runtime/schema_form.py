@@ -40,8 +40,8 @@ class _Form:
             return
         self._seen.add(id(schema))
         for keyword, rule in schema.items():
-            if keyword in _FORMS and not _FORMS[keyword][0](rule):
-                yield f"{where}.{keyword} must be {_FORMS[keyword][1]}, not {shortened(rule)}"
+            if keyword in FORMS and not FORMS[keyword][0](rule):
+                yield f"{where}.{keyword} must be {FORMS[keyword][1]}, not {shortened(rule)}"
             else:
                 yield from self._below(keyword, rule, f"{where}.{keyword}", depth + 1)
 
@@ -111,7 +111,8 @@ def _text_problem(text: Any) -> str | None:
     return None
 
 
-def _is_types(rule: Any) -> bool:
+def is_types(rule: Any) -> bool:
+    """Whether it is one of JSON's types, or a list of them."""
     names = [rule] if isinstance(rule, str) else rule
     return isinstance(names, list) and bool(names) and all(isinstance(n, str) and n in TYPES for n in names)
 
@@ -140,9 +141,9 @@ def _is_text(rule: Any) -> bool:
     return isinstance(rule, str)
 
 
-_FORMS: dict[str, tuple[Callable[[Any], bool], str]] = (
+FORMS: dict[str, tuple[Callable[[Any], bool], str]] = (
     {
-        "type": (_is_types, f"one of {', '.join(TYPES)} (or a list of them)"),
+        "type": (is_types, f"one of {', '.join(TYPES)} (or a list of them)"),
         "enum": (_is_filled_list, "a list of values"),
         "required": (_is_names, "a list of names"),
         "additionalProperties": (_is_schema, "a schema, true or false"),

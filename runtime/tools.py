@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 from exaone4_gguf.errors import ToolError
-from exaone4_gguf.runtime.coerce import coerce
+from exaone4_gguf.runtime.coerce import coerce as coerced
 from exaone4_gguf.runtime.completion import dump
 from exaone4_gguf.runtime.events import Message, ToolCall
 from exaone4_gguf.runtime.functions import UnsupportedHint, call_function, function_schema, takes
 from exaone4_gguf.runtime.loose_json import UnreadableError, read
-from exaone4_gguf.runtime.schema import Schema, check_arguments, shortened
-from exaone4_gguf.runtime.schema_form import schema_problem
+from exaone4_gguf.runtime.schema import Schema, problems_of, shortened, types_of
+from exaone4_gguf.runtime.schema_form import is_types, schema_problem
+from exaone4_gguf.runtime.schema_reading import standard
 
 __all__ = ["Fitted", "Tool", "ToolError", "as_tool", "as_tools", "check_arguments", "coerce", "with_coerced_arguments"]
+
+_log = logging.getLogger(__name__)
 
 # The template writes the name between quotes, as it is.
 _NAME = re.compile(r"[^\s\"'\\<>{}]{1,128}")
@@ -34,34 +39,55 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Tool:
-    """A function the model may call. ``parameters`` is a JSON schema; ``function`` is there if we can run it."""
+    """A function the model may call. ``parameters`` is a JSON schema, with the types of JSON or of any language;
+    ``function`` is there if we can run it, ``given`` if it was described by a dictionary.
+    """
 
     name: str
     description: str = ""
     parameters: Schema = field(default_factory=lambda: dict(_NO_PARAMETERS))
     function: Callable[..., Any] | None = None
+    given: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
     def to_openai(self) -> dict[str, Any]:
-        """The tool as OpenAI's clients write it, which is what the chat template prints."""
+        """The tool as OpenAI's clients write it, which is what the chat template prints: as it was given, if it was."""
+        if self.given is not None:
+            return dict(self.given)
         described = {"description": self.description} if self.description else {}
         function = {"name": self.name, **described, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
 
+    @cached_property
+    def schema(self) -> Schema:
+        """What ``parameters`` mean, in JSON Schema's own words: calls are checked against it, and held to it."""
+        meant = standard(self.parameters, _note_unknown)
+        if not isinstance(meant, dict) or not is_types(meant.get("type", "object")):
+            return cast(Schema, meant)
+        return {**meant, "type": "object"} if "object" in (types_of(meant) or ["object"]) else meant
+
+    @cached_property
+    def problem(self) -> str | None:
+        """What is wrong with the parameters, at which key; None if nothing is."""
+        problem = _json_problem(self.parameters) or schema_problem(self.schema)
+        if problem is None and self.schema.get("type") != "object":
+            problem = f"parameters.type must be 'object', not {shortened(self.parameters['type'])!r}"
+        return problem
+
     @property
     def properties(self) -> Mapping[str, Any]:
         """The schema of each parameter, in the order they were given."""
-        named: Mapping[str, Any] = self.parameters.get("properties", {})
+        named: Mapping[str, Any] = self.schema.get("properties", {})
         return named
 
     def fit(self, arguments: Any) -> Fitted:
         """The arguments coerced to the schema, and checked against it and against the function's own names."""
         if not isinstance(arguments, dict):
             return Fitted(arguments, [f"{shortened(arguments)!r} is not an object"])
-        fitted = coerce(self.parameters, arguments)
-        return Fitted(fitted, check_arguments(self.parameters, fitted) + self._unknown(fitted))
+        fitted = coerced(self.schema, arguments)
+        return Fitted(fitted, problems_of(self.schema, fitted) + self._unknown(fitted))
 
     def _unknown(self, arguments: Mapping[str, Any]) -> list[str]:
-        if self.function is None or self.parameters.get("additionalProperties") is False:
+        if self.function is None or self.schema.get("additionalProperties") is False:
             return []
         return [f"{name}: unknown argument" for name in arguments if not takes(self.function, name)]
 
@@ -80,16 +106,20 @@ def as_tool(obj: Any) -> Tool:
     """A tool from OpenAI's dictionary (whole, or the inner one alone), from a Python function, or as it is.
 
     Raises:
-        ToolError: it is none of these, its schema is not valid (at which key), or the function has a parameter
+        ToolError: it is none of these, its schema means nothing (at which key), or the function has a parameter
             that cannot be described (which, and why).
     """
     if isinstance(obj, Tool):
-        return obj
-    if isinstance(obj, Mapping):
-        return _from_mapping(obj)
-    if callable(obj) and not isinstance(obj, type):
-        return _from_function(obj)
-    raise ToolError(f"{shortened(obj)!r} is not a tool: give a function, or OpenAI's dictionary of one")
+        tool = obj
+    elif isinstance(obj, Mapping):
+        tool = _from_mapping(obj)
+    elif callable(obj) and not isinstance(obj, type):
+        tool = _from_function(obj)
+    else:
+        raise ToolError(f"{shortened(obj)!r} is not a tool: give a function, or OpenAI's dictionary of one")
+    if tool.problem:
+        raise ToolError(f"tool {tool.name!r}: {tool.problem}")
+    return tool
 
 
 def as_tools(objects: Iterable[Any]) -> tuple[Tool, ...]:
@@ -106,17 +136,31 @@ def as_tools(objects: Iterable[Any]) -> tuple[Tool, ...]:
     return tools
 
 
+def check_arguments(schema: Schema, value: Any) -> list[str]:
+    """What is wrong with a value: one line for each problem, none if it fits what the schema means."""
+    return problems_of(standard(schema), value)
+
+
+def coerce(schema: Schema, value: Any) -> Any:
+    """The value with the types that the schema means, see ``runtime.coerce``."""
+    return coerced(standard(schema), value)
+
+
 def _from_mapping(obj: Mapping[str, Any]) -> Tool:
     if obj.get("type", "function") != "function":
         raise ToolError(f"a tool has the type {shortened(obj['type'])!r}; only 'function' is known")
-    inner = obj.get("function", obj)
+    inner = obj["function"] if "function" in obj else {key: value for key, value in obj.items() if key != "type"}
     if not isinstance(inner, Mapping):
         raise ToolError(f"a tool's 'function' must be an object, not {shortened(inner)}")
     name = _checked_name(inner.get("name"))
     description = inner.get("description") or ""
     if not isinstance(description, str):
         raise ToolError(f"tool {name!r}: description must be a string, not {shortened(description)}")
-    return Tool(name, description, _checked_schema(name, inner.get("parameters")))
+    given = obj if "function" in obj else {"type": "function", "function": inner}
+    parameters: Any = inner.get("parameters")
+    if not parameters and not isinstance(parameters, bool | list):
+        parameters = dict(_NO_PARAMETERS)
+    return Tool(name, description, parameters, given=given)
 
 
 def _checked_name(name: Any) -> str:
@@ -127,24 +171,23 @@ def _checked_name(name: Any) -> str:
     return name
 
 
-def _checked_schema(name: str, schema: Any) -> Schema:
-    if not schema and not isinstance(schema, bool | list):
-        return dict(_NO_PARAMETERS)
-    problem = schema_problem(schema) or _json_problem(schema)
-    if problem is None and schema.get("type", "object") != "object":
-        problem = f"parameters.type must be 'object', not {shortened(schema['type'])!r}"
-    if problem:
-        raise ToolError(f"tool {name!r}: {problem}")
-    checked: Schema = schema
-    return checked
-
-
 def _json_problem(schema: Any) -> str | None:
     try:
         json.dumps(schema, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as e:
         return f"parameters cannot be written as JSON ({e})"
     return None
+
+
+_MAX_NOTED = 100
+_noted: set[str] = set()
+
+
+def _note_unknown(word: str) -> None:
+    """Once for each type, and for no more of them than anyone reads."""
+    if word not in _noted and len(_noted) < _MAX_NOTED:
+        _noted.add(word)
+        _log.warning("the type %r of a tool's parameter is not known; it is taken for anything", shortened(word))
 
 
 def _from_function(function: Callable[..., Any]) -> Tool:

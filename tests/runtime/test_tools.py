@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from exaone4_gguf.errors import Exaone4Error, ToolError
 from exaone4_gguf.runtime.events import Message, ToolCall
-from exaone4_gguf.runtime.tools import Tool, as_tool, as_tools, check_arguments, coerce, with_coerced_arguments
+from exaone4_gguf.runtime.tools import Fitted, Tool, as_tool, as_tools, check_arguments, coerce, with_coerced_arguments
 
 
 class Unit(Enum):
@@ -212,11 +212,16 @@ def _with(**rule: Any) -> dict[str, Any]:
         ({"name": "f", "parameters": {"type": "string"}}, "parameters.type must be 'object'"),
         ({"name": "f", "parameters": {"properties": []}}, "tool 'f': parameters.properties must be an object"),
         ({"name": "f", "parameters": {"required": "a"}}, "parameters.required must be a list of names"),
-        (_with(type="str"), r"tool 'f': parameters\.properties\.a\.type must be one of string, integer"),
+        (_with(type=5), r"tool 'f': parameters\.properties\.a\.type must be one of string, integer"),
+        (_with(type=["int", 5]), r"properties\.a\.type must be one of"),
         (_with(type=[]), r"properties\.a\.type"),
         (_with(enum=[]), r"properties\.a\.enum must be a list of values"),
         (_with(items=3), r"properties\.a\.items must be a schema"),
-        (_with(anyOf=[{"type": "x"}]), r"properties\.a\.anyOf\[0\]\.type"),
+        (_with(anyOf=[{"type": {}}]), r"properties\.a\.anyOf\[0\]\.type"),
+        (_with(type="dict", properties={"b": 5}), r"properties\.a\.properties\.b must be an object, not 5"),
+        ({"name": "f", "parameters": {"type": "List[int]"}}, r"parameters.type must be 'object', not 'List\[int\]'"),
+        (Tool("f", parameters={"type": "string"}), "tool 'f': parameters.type must be 'object'"),
+        (Tool("f", parameters=5), "tool 'f': parameters must be an object"),  # type: ignore[arg-type]
         (_with(minimum="1"), r"properties\.a\.minimum must be a number"),
         (_with(minLength=-1), r"properties\.a\.minLength"),
         (_with(**{"$ref": "#/$defs/x"}), r"properties\.a\.\$ref: \$ref is '#/\$defs/x', and there is nothing there"),
@@ -229,6 +234,67 @@ def test_what_is_not_valid_is_named(tool: Any, message: str) -> None:
         as_tool(tool)
     assert isinstance(e.value, Exaone4Error)
     assert "\n" not in str(e.value)
+
+
+CARD = {
+    "type": "function",
+    "function": {
+        "name": "roll_dice",
+        "description": "Roll a dice with the number 1 to N. User can select the number N.",
+        "parameters": {
+            "type": "object",
+            "required": ["max_num"],
+            "properties": {"max_num": {"type": "int", "description": "Max number of the dice"}},
+        },
+    },
+}
+"""The tool of EXAONE 4.0's model card."""
+
+
+def test_types_of_any_language_are_read_and_shown_as_they_are() -> None:
+    tool = as_tool(CARD)
+    assert json.dumps(tool.to_openai()) == json.dumps(CARD)
+    assert tool.parameters == CARD["function"]["parameters"]  # type: ignore[index]
+    assert tool.properties["max_num"]["type"] == "integer"
+    assert tool.fit({"max_num": "6"}).arguments == {"max_num": 6}
+    assert tool.fit({"max_num": "six"}).problems == ["max_num: 'six' is not integer"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": "f"},
+        {"name": "f", "parameters": {}, "description": "", "strict": True},
+        {"parameters": {"properties": {}}, "response": {"type": "dict"}, "name": "f"},
+        {"name": "f", "parameters": {"type": "dict", "properties": {"a": {"type": None}}, "required": []}},
+    ],
+)
+def test_a_tool_is_shown_as_it_was_given(given: dict[str, Any]) -> None:
+    for form in ({"type": "function", "function": given}, {"function": given, "type": "function"}, {"function": given}):
+        assert json.dumps(as_tool(form).to_openai()) == json.dumps(form)
+        assert json.dumps(as_tool(as_tool(form).to_openai()).to_openai()) == json.dumps(form)
+    whole = {"type": "function", "function": given}
+    assert json.dumps(as_tool(given).to_openai()) == json.dumps(whole)
+    assert json.dumps(as_tool({"type": "function", **given}).to_openai()) == json.dumps(whole)
+
+
+def test_arguments_are_an_object_whatever_the_schema_says() -> None:
+    for parameters in ({"title": "x"}, {"type": "any"}, {"type": ["dict", "null"]}, {"type": "HashMap"}):
+        assert as_tool({"name": "f", "parameters": parameters}).schema["type"] == "object"
+
+
+def test_types_that_are_not_known_are_noted_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exaone4_gguf.runtime.tools._noted", set())
+    for _ in range(2):
+        tool = as_tool(_with(type="\x1b[2J"))
+        assert tool.fit({"a": [1]}) == Fitted({"a": [1]}, [])
+    assert [record.getMessage() for record in caplog.records] == [
+        "the type '\\x1b[2J' of a tool's parameter is not known; it is taken for anything"
+    ]
+    as_tool(_with(anyOf=[{"type": f"Type{i}"} for i in range(1000)]))
+    assert len(caplog.records) == 100
 
 
 def test_two_tools_of_one_name() -> None:
@@ -322,6 +388,7 @@ ARRAY = {"type": "array", "items": {"type": "integer"}}
         (ARRAY, 6, [6]),
         (ARRAY, "[1, 2]", [1, 2]),
         (ARRAY, ["1", "2"], [1, 2]),
+        ({"prefixItems": [{"type": "integer"}, {}], "items": {"type": "boolean"}}, ["1", "1", "true"], [1, "1", True]),
         ({"type": "object", "properties": {"a": {"type": "integer"}}}, '{"a": "1"}', {"a": 1}),
         ({"properties": {"a": {"type": "integer"}, "b": {}}}, {"a": "1", "b": "1"}, {"a": 1, "b": "1"}),
         ({"additionalProperties": {"type": "integer"}}, {"a": "1"}, {"a": 1}),
