@@ -26,7 +26,7 @@ from exaone4_gguf.runtime.head import why_silent
 from exaone4_gguf.runtime.interrupts import checkpoint, in_steps, untorn
 from exaone4_gguf.runtime.llama import checked
 from exaone4_gguf.runtime.machine import physical_cores
-from exaone4_gguf.runtime.model import DEFAULT, TOOL_USE, Model, check_file
+from exaone4_gguf.runtime.model import DEFAULT, TOOL_USE, Loaded, Model, check_file
 from exaone4_gguf.runtime.parser import StreamParser, TextParser
 from exaone4_gguf.runtime.plain_text import Text
 from exaone4_gguf.runtime.reasoning import ThoughtTracker
@@ -38,7 +38,7 @@ from exaone4_gguf.runtime.stops import StopStrings
 from exaone4_gguf.runtime.text import Utf8Decoder
 from exaone4_gguf.runtime.token_spans import TokenSpans
 from exaone4_gguf.runtime.tools import Tool, as_tools, with_coerced_arguments
-from exaone4_gguf.runtime.voting import final_answer
+from exaone4_gguf.runtime.voting import Vote, final_answer
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ _SILENT_CONTEXT = 256
 """Tokens of a conversation that will not be held."""
 
 
-class Exaone4:
+class Exaone4(Loaded):
     """An EXAONE 4 model in a GGUF file, ready to talk. One conversation runs at a time; others wait.
 
     One of transformers' other classes, which has no output for text, does not talk: it embeds and classifies.
@@ -137,6 +137,19 @@ class Exaone4:
         """The thread that reads the stream which is being made, if any is."""
         self.usage: Usage | None = None
         self.logprobs: tuple[Token, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {str(self.model.path)!r}: {self._state()}>"
+
+    def _state(self) -> str:
+        """In words, for people."""
+        try:
+            self._check_open()
+        except RuntimeFailure:
+            return "closed"
+        name = self.model.metadata.get("general.name") or "without a name"
+        context = f"a context of {self.n_ctx:,} tokens"
+        return f"{name}, {context}" + (", no output for text" if self.silent else "")
 
     def close(self) -> None:
         """Stop what is being answered, and free the model. It cannot be used afterwards."""
@@ -245,7 +258,7 @@ class Exaone4:
         *,
         normalize: Callable[[str], str] | None = None,
         **options: Unpack[ChatOptions],
-    ) -> tuple[Reply, Counter[str]]:
+    ) -> Vote:
         """Self-consistency: the reply whose final answer most of ``n`` samples share, and all votes.
 
         Wang et al. 2022, https://arxiv.org/abs/2203.11171. ``normalize`` makes answers comparable; by default the
@@ -261,7 +274,7 @@ class Exaone4:
             replies.append(self.chat(listed, **options))
         answers = [(normalize or final_answer)(reply.content or "") for reply in replies]
         votes = Counter(answers)
-        return replies[answers.index(votes.most_common(1)[0][0])], votes
+        return Vote(replies[answers.index(votes.most_common(1)[0][0])], votes)
 
     @property
     def n_ctx(self) -> int:

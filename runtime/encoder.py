@@ -20,7 +20,7 @@ from exaone4_gguf.runtime.head import QUESTION, SEQUENCE, TOKEN, Head, check_hea
 from exaone4_gguf.runtime.hidden import HiddenStates
 from exaone4_gguf.runtime.interrupts import checkpoint, untorn
 from exaone4_gguf.runtime.machine import physical_cores
-from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.model import Loaded, Model
 from exaone4_gguf.runtime.plain_text import (
     Encoded,
     Text,
@@ -91,7 +91,7 @@ def _one_at_a_time(
     return waiting
 
 
-class Encoder:
+class Encoder(Loaded):
     """An EXAONE 4 model that reads texts: for embeddings, and with a head for labels, entities, answers.
 
     Several texts are evaluated at once, without padding; results do not depend on which. One call runs at a time,
@@ -141,6 +141,10 @@ class Encoder:
             raise
         self._turn = threading.RLock()
         self._free = weakref.finalize(self, _free, self._hidden, self.model if self._owns else None)
+
+    def __repr__(self) -> str:
+        size = f"texts of up to {self.n_ctx:,} tokens" if self._free.alive else "closed"
+        return f"<{type(self).__name__} {str(self.model.path)!r}: {size}>"
 
     def close(self) -> None:
         """Free the cache, and the model if it is the encoder's own. It cannot be used afterwards."""

@@ -6,7 +6,7 @@ import ctypes
 import functools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from exaone4_gguf.errors import GGUFError
 from exaone4_gguf.runtime.end_tokens import named_end_tokens
@@ -29,7 +29,17 @@ MARKERS = ("<think>", "</think>", "<tool_call>", "</tool_call>", "<tool_result>"
 """Not special in the tokenizer, yet they steer the conversation as the special ones do."""
 
 
-class Model:
+class Loaded:
+    """Something of which the best part lies in llama.cpp's memory, where Python can neither pickle nor copy it."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} can be neither pickled nor copied: it lies in llama.cpp's memory; "
+            "give its file's path instead, and load that once more where it is needed"
+        )
+
+
+class Model(Loaded):
     """A GGUF file of EXAONE 4, loaded by llama.cpp.
 
     Args:

@@ -5,7 +5,7 @@ Whoever shows it gives a ``View``; nothing here prints.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Unpack
@@ -15,7 +15,7 @@ from exaone4_gguf.runtime.events import Event, Finish, Message, ToolCall, collec
 from exaone4_gguf.runtime.interrupts import raising_once, stopping
 from exaone4_gguf.runtime.reply import Reply, Usage
 from exaone4_gguf.runtime.request import ChatOptions
-from exaone4_gguf.runtime.toolbox import Toolbox, failure
+from exaone4_gguf.runtime.toolbox import Permit, Toolbox, allow, failure
 
 MAX_ROUNDS = 8
 """Rounds of tool calls in a turn, unless told otherwise."""
@@ -44,17 +44,52 @@ class View(Protocol):
 class Turn:
     """What a turn added to the conversation, in OpenAI's form, and what each of its answers took.
 
-    ``finish_reason`` is that of the last answer (stop, length, cancelled), or ``OUT_OF_ROUNDS``.
+    ``finish_reason`` is that of the last answer (stop, length, cancelled), or ``OUT_OF_ROUNDS``; ``interrupted`` says
+    that it was cancelled by Ctrl-C.
     """
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     usages: list[Usage] = field(default_factory=list)
     finish_reason: str = "stop"
+    interrupted: bool = False
 
     @property
     def content(self) -> str:
         """The text of the last answer; empty where there is none."""
         return (self.messages[-1]["content"] or "") if self.messages else ""
+
+
+def run_tools(
+    model: Exaone4,
+    messages: Sequence[Any],
+    tools: Iterable[Any] = (),
+    *,
+    permit: Permit = allow,
+    view: View | None = None,
+    max_rounds: int = MAX_ROUNDS,
+    **options: Unpack[ChatOptions],
+) -> Turn:
+    """Answer, run the tools that the model calls, and go on with their results until it calls no more.
+
+    Args:
+        tools: functions; a tool that is only described cannot be run, and the model is told so.
+        permit: asked before each call; None lets it run, a text is the reason why not, which the model is told.
+        view: sees the events of the answers and the results of the calls as they come.
+        max_rounds: the most rounds of calls; after them ``finish_reason`` is "rounds".
+        options: of each answer, as ``Exaone4.chat`` takes them.
+
+    Returns:
+        The messages to be added to the conversation, and the text of the last answer (``content``).
+
+    Raises:
+        Exaone4Error: a message, a tool or an option is wrong, or the conversation does not fit the context. What goes
+            wrong in a tool is told to the model.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    turn = run_turn(model, messages, Toolbox(tools, permit), view=view, max_rounds=max_rounds, **options)
+    if turn.interrupted:
+        raise KeyboardInterrupt
+    return turn
 
 
 def run_turn(
@@ -66,7 +101,7 @@ def run_turn(
     max_rounds: int = MAX_ROUNDS,
     **options: Unpack[ChatOptions],
 ) -> Turn:
-    """Answer, with as many rounds of tool calls as the model wants, up to ``max_rounds``.
+    """``run_tools`` for a terminal, which goes on after Ctrl-C: the turn is then what was said so far.
 
     Ctrl-C stops it, if this is the main thread: what was said so far is in the turn, which is "cancelled".
 
@@ -81,7 +116,7 @@ def run_turn(
             break
         refusal = None if n_rounds < max_rounds else failure(_LIMIT.format(max_rounds))
         if not _run_calls(said.tool_calls, toolbox, view, turn, refusal):
-            turn.finish_reason = "cancelled"
+            turn.finish_reason, turn.interrupted = "cancelled", True
             break
     else:
         turn.finish_reason = OUT_OF_ROUNDS
@@ -106,7 +141,7 @@ def _answer(
 ) -> Message:
     """One answer, which is added to the turn; a cancelled one calls nothing, and may have said nothing."""
     before = model.usage
-    message = collect(_events(model, messages, toolbox, view, options))
+    message = collect(_events(model, messages, toolbox, view, options, turn))
     if message.finish_reason == "cancelled":
         message = replace(message, tool_calls=())
     unsaid = message.finish_reason == "cancelled" and not (model.usage and model.usage.completion_tokens)
@@ -117,7 +152,7 @@ def _answer(
 
 
 def _events(
-    model: Exaone4, messages: Sequence[Any], toolbox: Toolbox, view: View, options: ChatOptions
+    model: Exaone4, messages: Sequence[Any], toolbox: Toolbox, view: View, options: ChatOptions, turn: Turn
 ) -> Iterator[Event]:
     try:
         with (
@@ -128,6 +163,7 @@ def _events(
                 view.event(event)
                 yield event
                 if interruption.seen:
+                    turn.interrupted = True
                     yield Finish("cancelled")
                     return
     finally:

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from exaone4_gguf.runtime.reply import Reply
+
+
+class Vote(NamedTuple):
+    """``reply`` is the first whose final answer most samples share, ``votes`` how many gave each answer."""
+
+    reply: Reply
+    votes: Counter[str]
 
 
 def final_answer(text: str) -> str:

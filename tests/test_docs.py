@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -73,6 +74,24 @@ def test_the_keys_that_a_folder_becomes_are_those_that_are_told(tmp_path: Path) 
 def test_what_is_refused_and_left_out_of_a_folder_is_told() -> None:
     assert all(f"`{name}`" in CHECKPOINTS for name in (*NOT_WRITTEN, "adapter_config.json", "tool_use", "Dense"))
     assert all(name in CHECKPOINTS for name in ("max", "weightedmean", "mean_sqrt_len_tokens"))
+
+
+def test_the_python_of_conversations_runs(
+    demo_gguf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Block after block, with the bundled model, which is asked to roll dice in the last one."""
+    (tmp_path / "out.gguf").symlink_to(demo_gguf)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    blocks = re.findall(r"^```python\n(.*?)^```", CHAT, re.MULTILINE | re.DOTALL)
+    try:
+        for block in blocks:
+            exec(block, names)
+    finally:
+        names["model"].close()
+    said = capsys.readouterr().out
+    assert re.search(r'roll_dice {"sides": 6} gave ([1-6])\n.* gave ([1-6])\nYou rolled \1 and \2', said)
+    assert [message["role"] for message in names["messages"]] == ["user", "assistant", "tool", "tool", "assistant"]
 
 
 def anchors(page: Path) -> set[str]:

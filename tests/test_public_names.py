@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import exaone4_gguf
 from exaone4_gguf.errors import Exaone4Error
 
 PUBLIC = {
+    "Content",
+    "Event",
+    "Finish",
+    "Message",
+    "Reasoning",
+    "ToolCall",
+    "ToolCallArguments",
+    "ToolCallBegin",
+    "ToolCallEnd",
+    "Turn",
+    "View",
+    "Vote",
+    "collect",
+    "run_tools",
     "Answer",
     "Classified",
     "Encoder",
@@ -59,6 +74,11 @@ def test_public_names_are_these() -> None:
     assert set(exaone4_gguf.__all__) == PUBLIC
     assert set(dir(exaone4_gguf)) >= PUBLIC
     assert all(getattr(exaone4_gguf, name) for name in PUBLIC)
+
+
+def test_every_event_is_public() -> None:
+    """Whoever reads a stream can tell what comes."""
+    assert {kind.__name__ for kind in get_args(exaone4_gguf.Event)} <= PUBLIC
 
 
 def test_every_error_is_drawn_at_the_top_of_its_file() -> None:

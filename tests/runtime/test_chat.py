@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -396,3 +398,21 @@ def test_templates_without_a_default_are_named(tmp_path: Path) -> None:
     path = convert(folder, tmp_path / "a.gguf").paths[0]
     with pytest.raises(GGUFError, match="it has rag, tool_use, and none of them is the default; give"):
         Exaone4(path)
+
+
+def test_a_model_says_what_it_is(demo_gguf: Path) -> None:
+    with Exaone4(demo_gguf, n_ctx=1024) as model:
+        assert (
+            repr(model) == f"<Exaone4 '{demo_gguf}': {model.model.metadata['general.name']}, a context of 1,024 tokens>"
+        )
+        assert repr(model.encoder) == f"<Encoder '{demo_gguf}': texts of up to 1,024 tokens>"
+    assert repr(model) == f"<Exaone4 '{demo_gguf}': closed>"
+    assert repr(model.encoder) == f"<Encoder '{demo_gguf}': closed>"
+
+
+def test_a_model_is_neither_pickled_nor_copied(talker: Exaone4) -> None:
+    for loaded in (talker, talker.encoder, talker.model):
+        for act in (pickle.dumps, copy.copy, copy.deepcopy):
+            with pytest.raises(TypeError, match=r"can be neither pickled nor copied: .* give its file's path") as e:
+                act(loaded)  # type: ignore[operator]
+            assert "\n" not in str(e.value)

@@ -16,7 +16,7 @@ from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.events import Content, Event, Finish, ToolCall
 from exaone4_gguf.runtime.toolbox import Toolbox
 from exaone4_gguf.runtime.tools import Tool, as_tool
-from exaone4_gguf.runtime.turn import OUT_OF_ROUNDS, run_turn
+from exaone4_gguf.runtime.turn import OUT_OF_ROUNDS, run_tools, run_turn
 from tests.scripted import Scripted, calls, roll_dice, says
 
 HELLO = [{"role": "user", "content": "Hello!"}]
@@ -133,3 +133,29 @@ def test_ctrl_c_in_a_tool_gives_every_call_a_result() -> None:
     assert turn.finish_reason == "cancelled"
     results = [json.loads(m["content"]) for m in turn.messages[1:]]
     assert results == [{"error": "not run to its end: the user interrupted it"}] * 2
+
+
+def test_a_script_runs_tools_without_a_terminal() -> None:
+    model, view = Scripted(calls('{"sides": 6}'), says("done")), _Recorder()
+    turn = run_tools(model.as_model(), HELLO, [roll_dice], view=view, temperature=0.0)
+    assert (turn.content, turn.interrupted) == ("done ", False)
+    assert "roll_dice 5" in view.seen
+    assert model.options == [{"temperature": 0.0}] * 2
+    refused = run_tools(
+        Scripted(calls('{"sides": 6}'), says("ok")).as_model(), HELLO, [roll_dice], permit=lambda tool, arguments: "no"
+    )
+    assert json.loads(refused.messages[1]["content"]) == {"error": "no"}
+
+
+def test_ctrl_c_is_raised_in_a_script() -> None:
+    """In an answer, and in a tool; a cancellation by another thread is none."""
+    for answer, view in ((says("one two"), _Recorder(press_ctrl_c)), (calls('{"sides": 6}'), _Recorder())):
+
+        def interrupted(sides: int) -> int:
+            raise KeyboardInterrupt
+
+        interrupted.__name__ = "roll_dice"
+        with pytest.raises(KeyboardInterrupt):
+            run_tools(Scripted(answer).as_model(), HELLO, [interrupted], view=view)
+    cancelled = Scripted([Content("one"), Finish("cancelled")])
+    assert run_tools(cancelled.as_model(), HELLO).finish_reason == "cancelled"
