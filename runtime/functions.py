@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import json
 import re
@@ -44,21 +45,34 @@ def function_schema(function: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
 
     Raises:
         UnsupportedHint: a parameter has no type hint, one that JSON has no counterpart for, or cannot be named
-            in a call.
+            in a call. All such parameters are told.
+        ValueError: it has no signature.
     """
-    description, about = parse_docstring(inspect.getdoc(function) or "")
+    description, about = parse_docstring(inspect.getdoc(whole(function)) or "")
+    parameters = inspect.signature(function).parameters
     hints = _hints(function)
     properties: dict[str, Any] = {}
-    required = []
-    for name, parameter in _named_parameters(function):
-        if name not in hints:
-            raise UnsupportedHint(f"parameter {name!r} has no type hint")
-        properties[name] = _described(_parameter_schema(name, hints[name]), about.get(name))
+    required, problems = [], []
+    for name, parameter in parameters.items():
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            continue
+        try:
+            properties[name] = _described(_parameter_schema(parameter, hints), about.get(name))
+        except UnsupportedHint as e:
+            problems.append(f"parameter {name!r}{e}")
+            continue
         if parameter.default is inspect.Parameter.empty:
             required.append(name)
         else:
             properties[name] |= _default(parameter.default)
+    if problems:
+        raise UnsupportedHint("; ".join(problems))
     return description, {"type": "object", "properties": properties, "required": required}
+
+
+def whole(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of which some arguments are given already (``functools.partial``), or itself."""
+    return whole(function.func) if isinstance(function, functools.partial) else function
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:
@@ -76,28 +90,30 @@ def call_function(function: Callable[..., Any], arguments: Mapping[str, Any]) ->
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    function = whole(function)
     target = function if inspect.isroutine(function) else type(function).__call__
     try:
         return typing.get_type_hints(target, include_extras=True)
-    except (NameError, TypeError, SyntaxError) as e:
-        raise UnsupportedHint(f"its type hints cannot be read ({e})") from e
+    except Exception as e:  # they are expressions, and may raise anything
+        raise UnsupportedHint(f"its type hints cannot be read ({_in_one_line(e)})") from e
 
 
-def _named_parameters(function: Callable[..., Any]) -> list[tuple[str, inspect.Parameter]]:
-    named = []
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind in _NAMED:
-            named.append((name, parameter))
-        elif parameter.kind is not inspect.Parameter.VAR_KEYWORD:
-            raise UnsupportedHint(f"parameter {name!r} has no name in a call: {parameter} is positional only")
-    return named
-
-
-def _parameter_schema(name: str, hint: Any) -> dict[str, Any]:
+def _parameter_schema(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises UnsupportedHint with what comes behind the parameter's name in a message."""
+    if parameter.kind not in _NAMED:
+        raise UnsupportedHint(f" has no name in a call: {parameter} is positional only")
+    if parameter.name not in hints:
+        raise UnsupportedHint(" has no type hint")
     try:
-        return hint_schema(hint, 0)
+        return hint_schema(hints[parameter.name], 0)
     except UnsupportedHint as e:
-        raise UnsupportedHint(f"parameter {name!r}: {e}") from None
+        raise UnsupportedHint(f": {e}") from None
+    except Exception as e:  # a hint can be any object, and do anything when it is looked at
+        raise UnsupportedHint(f": its type hint cannot be read ({_in_one_line(e)})") from e
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _described(schema: dict[str, Any], description: str | None) -> dict[str, Any]:
@@ -108,7 +124,7 @@ def _default(value: Any) -> dict[str, Any]:
     value = value.value if isinstance(value, Enum) else value
     try:
         json.dumps(value, allow_nan=False)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return {}
     return {} if value is None else {"default": value}
 
@@ -121,8 +137,9 @@ def hint_schema(hint: Any, depth: int) -> dict[str, Any]:
     """
     if depth > MAX_NESTING // 4:
         raise UnsupportedHint("the type contains itself")
-    if isinstance(hint, typing.Hashable) and hint in _SIMPLE:
-        return dict(_SIMPLE[hint])
+    simple = next((schema for known, schema in _SIMPLE.items() if hint is known), None)
+    if simple is not None:
+        return dict(simple)
     origin, parts = typing.get_origin(hint), typing.get_args(hint)
     if origin is not None:
         return _generic_schema(hint, origin, parts, depth + 1)
@@ -138,7 +155,9 @@ def _generic_schema(hint: Any, origin: Any, parts: tuple[Any, ...], depth: int) 
     if origin in _UNIONS:
         return _union(parts, depth)
     if origin in _LISTS:
-        return {"type": "array", "items": hint_schema(parts[0], depth)}
+        return {"type": "array", **({"items": hint_schema(parts[0], depth)} if parts else {})}
+    if origin in _MAPPINGS and not parts:
+        return {"type": "object"}
     if origin in _MAPPINGS and parts[0] is str:
         return {"type": "object", "additionalProperties": hint_schema(parts[1], depth)}
     raise UnsupportedHint(f"the type hint {hint} has no counterpart in JSON")
@@ -203,7 +222,7 @@ def _converted(hint: Any, value: Any) -> Any:
         return _converted(parts[0], value)
     if origin in _UNIONS:
         return _converted_to_one(parts, value)
-    if origin in _LISTS and isinstance(value, list):
+    if origin in _LISTS and parts and isinstance(value, list):
         return [_converted(parts[0], item) for item in value]
     if isinstance(hint, type) and issubclass(hint, Enum):
         return hint(value)

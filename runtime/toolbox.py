@@ -147,14 +147,21 @@ def load_tools(path: str | Path) -> tuple[Tool, ...]:
     The file runs as a module, and can import its neighbours.
 
     Raises:
-        ToolError: it cannot be read, fails when it runs (at which line), has no functions, or has one that cannot
-            be described to the model.
+        ToolError: it cannot be read, fails when it runs (at which line), has no functions, or has some that cannot
+            be described to the model: all of them are told.
     """
     path = Path(path)
     if not path.is_file():
         raise ToolError(f"{path}: {'it is a folder' if path.is_dir() else 'no such file'}")
     module = _imported(path)
-    tools = tuple(_described(path, function) for function in _functions(path, module))
+    tools, problems = [], []
+    for name, function in _functions(path, module):
+        try:
+            tools.append(_described(name, function))
+        except ToolError as e:
+            problems.append(str(e))
+    if problems:
+        raise ToolError(f"{path}{', ' if problems[0].startswith('line') else ': '}{'; '.join(problems)}")
     if not tools:
         raise ToolError(f"{path}: it defines no public functions")
     return as_tools(tools)
@@ -188,22 +195,24 @@ def _line(error: BaseException, file: str) -> str:
     return f", line {lines[-1]}" if lines else ""
 
 
-def _functions(path: Path, module: ModuleType) -> Iterator[Callable[..., Any]]:
+def _functions(path: Path, module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """The names that may be tools, and what they name, None for nothing."""
     names = getattr(module, "__all__", None)
     if names is None:
-        public = (value for name, value in vars(module).items() if not name.startswith("_"))
-        yield from (f for f in public if inspect.isfunction(f) and f.__module__ == module.__name__)
+        public = [(name, value) for name, value in vars(module).items() if not name.startswith("_")]
+        yield from ((name, f) for name, f in public if inspect.isfunction(f) and f.__module__ == module.__name__)
         return
-    for name in names:
-        if not callable(function := getattr(module, name, None)):
-            raise ToolError(f"{path}: __all__ names {name!r}, which is no function in it")
-        yield function
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ToolError(f"{path}: __all__ must be a list of names")
+    yield from ((name, getattr(module, name, None)) for name in names)
 
 
-def _described(path: Path, function: Callable[..., Any]) -> Tool:
+def _described(name: str, function: Any) -> Tool:
+    """Raises ToolError with the line that it is in, if there is one."""
+    if not callable(function):
+        raise ToolError(f"__all__ names {name!r}, which is no function in it")
     try:
         return as_tool(function)
     except ToolError as e:
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        where = f", line {code.co_firstlineno}" if code else ""
-        raise ToolError(f"{path}{where}: {e}") from None
+        code = getattr(function, "__code__", None)
+        raise ToolError(f"line {code.co_firstlineno}: {e}" if code else str(e)) from None

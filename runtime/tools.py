@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, cast
 
 from exaone4_gguf.errors import ToolError
 from exaone4_gguf.runtime.coerce import coerce as coerced
 from exaone4_gguf.runtime.completion import dump
 from exaone4_gguf.runtime.events import Message, ToolCall
-from exaone4_gguf.runtime.functions import UnsupportedHint, call_function, function_schema, takes
+from exaone4_gguf.runtime.functions import UnsupportedHint, call_function, function_schema, takes, whole
 from exaone4_gguf.runtime.loose_json import UnreadableError, read
 from exaone4_gguf.runtime.schema import Schema, problems_of, shortened, types_of
 from exaone4_gguf.runtime.schema_form import is_types, schema_problem
@@ -57,7 +57,7 @@ class Tool:
         function = {"name": self.name, **described, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
 
-    @cached_property
+    @functools.cached_property
     def schema(self) -> Schema:
         """What ``parameters`` mean, in JSON Schema's own words: calls are checked against it, and held to it."""
         meant = standard(self.parameters, _note_unknown)
@@ -65,7 +65,7 @@ class Tool:
             return cast(Schema, meant)
         return {**meant, "type": "object"} if "object" in (types_of(meant) or ["object"]) else meant
 
-    @cached_property
+    @functools.cached_property
     def problem(self) -> str | None:
         """What is wrong with the parameters, at which key; None if nothing is."""
         problem = _json_problem(self.parameters) or schema_problem(self.schema)
@@ -191,10 +191,10 @@ def _note_unknown(word: str) -> None:
 
 
 def _from_function(function: Callable[..., Any]) -> Tool:
-    name = getattr(function, "__name__", type(function).__name__)
+    name = getattr(whole(function), "__name__", type(function).__name__)
     try:
         description, parameters = function_schema(function)
-    except (UnsupportedHint, ValueError) as e:
+    except (UnsupportedHint, ValueError, TypeError) as e:
         raise ToolError(f"function {name!r}: {e}") from e
     return Tool(_checked_name(name), description, parameters, function)
 

@@ -196,6 +196,15 @@ def test_a_file_imports_its_neighbours(write: Write, tmp_path: Path) -> None:
         ("import sys\nsys.exit('bye')\n", r"line 2: SystemExit: bye"),
         ("\ndef f(x): ...\n", r"line 2: function 'f': parameter 'x' has no type hint"),
         ("__all__ = ['f']\n", r"__all__ names 'f', which is no function"),
+        (
+            "def f(x): ...\ndef g(a, *b: int, c: set[int] = set()): ...\ndef h() -> int: ...\n",
+            r"my_tools.py, line 1: function 'f': parameter 'x' has no type hint; "
+            r"line 2: function 'g': parameter 'a' has no type hint; parameter 'b' has no name in a call: .*; "
+            r"parameter 'c': the type hint set\[int\] has no counterpart in JSON$",
+        ),
+        ("__all__ = ['a', 'f', 'b']\ndef f(x): ...\n", r"names 'a', .*; line 2: function 'f': .*; __all__ names 'b'"),
+        ("__all__ = 5\n", r"my_tools.py: __all__ must be a list of names"),
+        ("def f(x: '1 / 0'): ...\n", r"line 1: function 'f': its type hints cannot be read \(ZeroDivisionError"),
         ("x = 1\n", r"my_tools.py: it defines no public functions"),
         ("x = '\0'\n", r"my_tools.py: \w+: source code string cannot contain null bytes"),
     ],

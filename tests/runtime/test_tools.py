@@ -7,7 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated, Any, Literal, NotRequired, Optional, TypedDict
+from functools import partial
+from typing import Annotated, Any, Dict, List, Literal, NotRequired, Optional, TypedDict  # noqa: UP035
 
 import pytest
 from hypothesis import given
@@ -86,6 +87,8 @@ UNITS = {"type": "string", "enum": ["metric", "imperial"]}
         (float, {"type": "number"}),
         (list, {"type": "array"}),
         (dict, {"type": "object"}),
+        (List, {"type": "array"}),  # noqa: UP006
+        (Dict, {"type": "object"}),  # noqa: UP006
         (Any, {}),
         (list[int], {"type": "array", "items": {"type": "integer"}}),
         (Sequence[list[str]], {"type": "array", "items": {"type": "array", "items": {"type": "string"}}}),
@@ -147,6 +150,37 @@ def _unknown(x: Missing) -> None: ...  # type: ignore[name-defined]  # noqa: F82
 def test_what_cannot_be_described_is_named(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(ToolError, match=message):
         as_tool(function)
+
+
+class _Odd:
+    def __getattr__(self, name: str) -> Any:
+        raise OSError("no\nhints")
+
+
+def test_hints_may_be_any_object() -> None:
+    """A hint that raises is told in one line; notes that cannot be hashed do no harm."""
+
+    def function(a, b): ...  # type: ignore[no-untyped-def]
+
+    function.__annotations__ = {"a": Annotated[int, {"unit": "cm"}, "how long"], "b": int}
+    assert as_tool(function).properties["a"] == {"type": "integer", "description": "how long"}
+    function.__annotations__ = {"a": _Odd(), "b": set[int]}
+    with pytest.raises(ToolError, match=r"parameter 'a': .*OSError: no hints.*; parameter 'b': the type hint") as e:
+        as_tool(function)
+    assert "\n" not in str(e.value)
+
+
+def test_a_part_of_a_function_is_a_tool() -> None:
+    tool = as_tool(partial(roll_dice, times=2))
+    assert (tool.name, tool.run({"sides": 6})) == ("roll_dice", [6, 6])
+    assert tool.description.startswith("Roll a die.")
+    assert list(tool.properties) == ["sides", "times"]
+
+
+def test_what_has_no_signature_is_named() -> None:
+    for function in (max, type("Odd", (), {"__call__": 5})()):
+        with pytest.raises(ToolError, match="function '(max|Odd)'"):
+            as_tool(function)
 
 
 def test_methods_and_callables_are_functions() -> None:
