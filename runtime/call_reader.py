@@ -16,10 +16,7 @@ from exaone4_gguf.runtime.events import Content, Event, ToolCallArguments, ToolC
 from exaone4_gguf.runtime.json_scanner import JsonScanner, Mark, Place
 from exaone4_gguf.runtime.repair_texts import Offered
 from exaone4_gguf.runtime.repairs import RecoveredCall, Recovery, recover
-
-OPEN = "<tool_call>"
-CLOSE = "</tool_call>"
-_TAGS = (OPEN, CLOSE)
+from exaone4_gguf.runtime.tags import CALL, END_CALL, END_THINK, tag_at, tag_or_text
 
 _CUT_OFF = "the text ended inside the call"
 _NOT_COMPLETED = "it went wrong inside arguments that had been given out already"
@@ -40,22 +37,20 @@ class Phase(Enum):
     ENDED = auto()
 
 
-def tag_at(text: str, position: int, tags: tuple[str, ...]) -> str | None:
-    """The tag at this "<", "" if there is none, None if the text ends before that can be said."""
-    for tag in tags:
-        if text.startswith(tag, position):
-            return tag
-    tail = text[position : position + max(map(len, tags))]
-    return None if position + len(tail) == len(text) and any(tag.startswith(tail) for tag in tags) else ""
-
-
 class CallReader:
     """Reads one call. ``opening`` is the raw text of its tag with the blanks before it, ``shown`` the part of it
-    that is content if this turns out not to be a call. Without ``offered`` any name is a tool's.
+    that is content if this turns out not to be a call. Without ``offered`` any name is a tool's. Where ``tags`` has
+    the one that closes thoughts, it is text in a string of a call that turns out right, and else ends the call.
     """
 
     def __init__(
-        self, index: int, offered: Offered | None, new_id: Callable[[], str], opening: str, shown: str
+        self,
+        index: int,
+        offered: Offered | None,
+        new_id: Callable[[], str],
+        opening: str,
+        shown: str,
+        tags: tuple[str, ...] = (CALL, END_CALL),
     ) -> None:
         self.phase = Phase.HEADER
         self.next_index = index
@@ -64,6 +59,7 @@ class CallReader:
         self._new_id = new_id
         self._shown = shown
         self._opening = opening
+        self._tags = tags
         self._scanner = JsonScanner()
         self._events: list[Event] = []
         self._body: list[str] = []
@@ -76,6 +72,8 @@ class CallReader:
         self._junk: list[str] = []
         self._doubt: list[str] = []
         self._ahead: JsonScanner | None = None
+        self._has_closing = False
+        """A string holds the tag that closes thoughts: from there on nothing is certain before the call's end."""
         self._unread = ""
 
     @property
@@ -92,11 +90,9 @@ class CallReader:
         """Read on; the text that was not used: the beginning of a tag, or what follows the call once it has ended."""
         position = 0
         while position < len(text) and self.phase is not Phase.ENDED:
-            tag = tag_at(text, position, _TAGS) if text[position] == "<" else ""
+            tag, end = tag_or_text(text, position, self._tags)
             if tag is None:
                 break
-            end = position + len(tag) if tag else text.find("<", position + 1)
-            end = len(text) if end < 0 else end
             self._push(text[position:end], tag)
             position = end
         return self._unread + text[position:]
@@ -108,7 +104,7 @@ class CallReader:
         """
         if self._ahead:
             self._refute(tail)
-        elif not self._in_string and CLOSE.startswith(tail):
+        elif not self._in_string and END_CALL.startswith(tail):
             self._end("", tail, cut_off=cut_off)
         else:
             self._push(tail, "")
@@ -140,12 +136,16 @@ class CallReader:
                 self._refute("")
                 return
             if not ahead.in_string and char in ",:]}":
-                self._advance(self._take_doubt())
+                self._accept(self._take_doubt())
                 return
+
+    def _accept(self, text: str) -> None:
+        self._has_closing |= END_THINK in self._tags and END_THINK in text
+        self._advance(text)
 
     def _refute(self, tail: str) -> None:
         text = self._take_doubt() + tail
-        tag = tag_at(text, 0, _TAGS) or ""
+        tag = tag_at(text, 0, self._tags) or ""
         self._end(tag, tag, cut_off=False)
         self._unread += text[len(tag) :]
 
@@ -192,7 +192,7 @@ class CallReader:
     def _on_value_begin(self) -> None:
         first = self._take_token()[-1]
         self._token.append(first)
-        if self._key == "arguments" and first == "{" and self._is_tool():
+        if self._key == "arguments" and first == "{" and self._is_tool() and not self._has_closing:
             self._raw[-1] = self._raw[-1][:-1]
             self._begin(self._name(), self._take_raw())
             self.phase = Phase.ARGUMENTS
@@ -231,6 +231,9 @@ class CallReader:
 
     def _stream(self, text: str) -> None:
         """Give out a piece of the arguments, but not its end if that could turn out to be wrong."""
+        if self._has_closing:
+            self._pending.append(text)
+            return
         uncertain = -1
         if self._scanner.after_comma or self._scanner.in_escape:
             uncertain = max(text.rfind("," if self._scanner.after_comma else "\\"), 0)
@@ -245,11 +248,11 @@ class CallReader:
 
     def _end(self, tag: str, closing: str, *, cut_off: bool) -> None:
         """The call ends at this tag ("" is the end of the text); ``closing`` is what of it belongs to the call."""
-        if tag == OPEN:
-            self._unread, closing = OPEN, ""
+        if tag in (CALL, END_THINK):
+            self._unread, closing = tag, ""
         whole = self._scanner.place is Place.DONE and self._is_tool() and self._members.get("arguments", "")[:1] == "{"
-        if whole and not (self._junk and tag == CLOSE):
-            self._end_whole(closing, None if tag == CLOSE else "missing_close_tag")
+        if whole and not (self._junk and tag == END_CALL):
+            self._end_whole(closing, None if tag == END_CALL else "missing_close_tag")
         else:
             self._end_wrong(closing, self._recovered(cut_off))
         self.phase = Phase.ENDED
@@ -261,6 +264,9 @@ class CallReader:
             self._raw = []
             self._begin(self._name(), self._opening)
             self._events.append(ToolCallArguments(self._index, self._members["arguments"], body))
+        elif self._pending:
+            rest, self._pending = "".join(self._pending), []
+            self._events.append(ToolCallArguments(self._index, rest, rest))
         self._events.append(ToolCallEnd(self._index, repaired, self._take_raw() + closing))
         self._unread = "".join(self._junk) + self._unread
         self.succeeded = True
@@ -280,8 +286,8 @@ class CallReader:
             self._events.append(ToolCallArguments(self._index, dump(first.arguments), "".join(self._body)))
             self._end_recovered(closing, recovery, others)
         else:
-            body = "".join(self._body) + closing
-            self._events.append(Content(self._shown + OPEN + body, self._opening + body, recovery.reason))
+            body = self._up_to_closing("".join(self._body) + closing)
+            self._events.append(Content(self._shown + CALL + body, self._opening + body, recovery.reason))
 
     def _end_streamed(self, closing: str, recovery: Recovery) -> None:
         """Complete the arguments that were given out already, if they are a beginning of the recovered ones."""
@@ -290,11 +296,20 @@ class CallReader:
         rest = completion("".join(self._streamed), first.written) if first and first.name == self._name() else None
         if rest is None:
             failed = recovery.reason or _NOT_COMPLETED
-            self._events.append(ToolCallEnd(self._index, None, self._take_raw() + closing, failed))
+            raw = self._up_to_closing(self._take_raw() + closing)
+            self._events.append(ToolCallEnd(self._index, None, raw, failed))
             return
         if rest:
             self._events.append(ToolCallArguments(self._index, rest, ""))
         self._end_recovered(closing, recovery, [call for call in others if call])
+
+    def _up_to_closing(self, text: str) -> str:
+        """The text of what is no call: the tag that closes thoughts ends it, in strings too."""
+        at = text.find(END_THINK) if END_THINK in self._tags else -1
+        if at < 0:
+            return text
+        self._unread = text[at:] + self._unread
+        return text[:at]
 
     def _end_recovered(self, closing: str, recovery: Recovery, others: Sequence[RecoveredCall]) -> None:
         """End the call, and give the others that its body held."""

@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float32]
 
+Parser = Callable[[], StreamParser | TextParser]
+"""Makes one: the text is read twice, for its events, and for the control of the thoughts."""
+
 _SILENT_CONTEXT = 256
 """Tokens of a conversation that will not be held."""
 
@@ -193,8 +196,7 @@ class Exaone4(Loaded):
         request = Request(options, _offered(tools))
         prompt = self._prompt(messages, request)
         check_fits(prompt.ids, self.context)
-        parser = StreamParser(request.told, reasoning_open=prompt.reasoning_open)
-        return self._events(self._answer(prompt, request, parser))
+        return self._events(self._answer(prompt, request, lambda: _parser(prompt, request)))
 
     def complete(
         self, prompt: str | Sequence[int], *, markers: bool = False, **options: Unpack[ChatOptions]
@@ -212,7 +214,7 @@ class Exaone4(Loaded):
         request = Request(options, ())
         made = self.text_prompt(prompt, markers=markers)
         check_fits(made.ids, self.context)
-        return self._events(self._answer(made, request, TextParser()))
+        return self._events(self._answer(made, request, TextParser))
 
     def text_prompt(self, prompt: str | Sequence[int], *, markers: bool = False) -> Prompt:
         """The prompt that ``complete`` goes on with.
@@ -337,12 +339,12 @@ class Exaone4(Loaded):
         if not self._free.alive:
             raise RuntimeFailure("the model is closed")
 
-    def _answer(self, prompt: Prompt, request: Request, parser: StreamParser | TextParser) -> Generator[Event]:
+    def _answer(self, prompt: Prompt, request: Request, parser: Parser) -> Generator[Event]:
         with closing(Sampler(self.model, request.sampling)) as sampler:
             self.usage, self.logprobs = Usage(len(prompt.ids), 0, 0, 0, 0.0, 0.0), None
             self.context.start()
             began = time.perf_counter()
-            tracker = ThoughtTracker(self.model.tokenize, thinking=prompt.reasoning_open)
+            tracker = ThoughtTracker(self.model.tokenize, self.model.text, parser())
             try:
                 cached = self.context.evaluate(prompt.ids)
             except Cancelled:
@@ -362,7 +364,7 @@ class Exaone4(Loaded):
             )
             kept: list[Token] | None = None if request.options.get("logprobs") is None else []
             try:
-                yield from self._parsed(generation, parser, request, kept)
+                yield from self._parsed(generation, parser(), request, kept)
             finally:
                 self.logprobs = None if kept is None else tuple(kept)
                 seconds = time.perf_counter() - first
@@ -423,6 +425,12 @@ class Exaone4(Loaded):
             None if for_tools is None else ChatTemplate(for_tools),
             pre_tokenizer=self.model.metadata["tokenizer.ggml.pre"],
         )
+
+
+def _parser(prompt: Prompt, request: Request) -> StreamParser:
+    constraint = request.constraint
+    is_held = constraint is not None and constraint.begins_at == "answer"
+    return StreamParser(request.told, prompt.reasoning_open, closes_once=is_held)
 
 
 def _offered(tools: Iterable[Any] | None) -> tuple[Tool, ...]:

@@ -37,6 +37,17 @@ class Content:
 
 
 @dataclass(frozen=True)
+class Rethought:
+    """The thoughts were closed once more: all content and all calls that came before this were thoughts too.
+
+    ``text`` is that part of the answer as a thought: one more block of them. The calls in it must not be run.
+    """
+
+    text: str
+    raw: str = ""
+
+
+@dataclass(frozen=True)
 class ToolCallBegin:
     """A tool call has begun: the name of an offered tool, and an id of ours."""
 
@@ -77,7 +88,7 @@ class Finish:
     raw: str = ""
 
 
-Event: TypeAlias = Reasoning | Content | ToolCallBegin | ToolCallArguments | ToolCallEnd | Finish
+Event: TypeAlias = Reasoning | Content | Rethought | ToolCallBegin | ToolCallArguments | ToolCallEnd | Finish
 _Text: TypeAlias = Reasoning | Content | ToolCallArguments
 
 
@@ -164,10 +175,17 @@ class _Collector:
                 self.reasoning.append(event.text)
             case Content():
                 self._add_content(event)
+            case Rethought():
+                self._rethink(event.text)
             case Finish():
                 self.finish_reason = event.reason
             case _:
                 self._add_call(event)
+
+    def _rethink(self, text: str) -> None:
+        self.reasoning = [with_block("".join(self.reasoning), text)]
+        self.content, self.calls, self.rejected = [], [], []
+        self._drafts = {}
 
     def _add_content(self, event: Content) -> None:
         self.content.append(event.text)
@@ -197,8 +215,16 @@ class _Collector:
         return (draft.call(None) for draft in self._drafts.values())
 
 
+def with_block(thoughts: str, block: str) -> str:
+    """Thoughts with one more block of them, a blank line between."""
+    return "\n\n".join(filter(None, (thoughts, block)))
+
+
 def collect(events: Iterable[Event]) -> Message:
-    """The message that the events tell. A call that failed stands in the content, whole, with its tags."""
+    """The message that the events tell. A call that failed stands in the content, whole, with its tags.
+
+    Thoughts that were closed several times are all that came before the last closing tag.
+    """
     collector = _Collector()
     for event in events:
         collector.add(event)

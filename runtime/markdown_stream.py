@@ -11,9 +11,10 @@ from collections.abc import Iterable
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.constrain import Constrain
+from rich.control import Control
 from rich.live import Live
 from rich.markdown import Markdown
-from rich.segment import Segment
+from rich.segment import ControlType, Segment
 
 MAX_WIDTH = 100
 """Longer lines are hard to read, however wide the terminal."""
@@ -29,6 +30,7 @@ class MarkdownStream:
         self._console = console
         self._text = ""
         self._is_first = True
+        self._printed = 0  # lines
         self._live: Live | None = None
         self._painted_at = 0.0
 
@@ -45,6 +47,15 @@ class MarkdownStream:
         self._print(self._text)
         self._text = ""
 
+    def take_back(self) -> bool:
+        """Erase all of it from the screen; False if some has scrolled off, and it stays."""
+        self.end()
+        if self._printed >= self._console.height:
+            return False
+        up_and_empty = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, *up_and_empty * self._printed))
+        return True
+
     def _print_complete(self) -> None:
         starts = block_starts(self._text[: self._text.rfind("\n") + 1])
         if len(starts) > 1:
@@ -57,8 +68,10 @@ class MarkdownStream:
         if text.strip():
             if not self._is_first:
                 self._console.print()
+            rendered = _rendered(text)
+            self._printed += len(self._console.render_lines(rendered, pad=False)) + (not self._is_first)
             self._is_first = False
-            self._console.print(_rendered(text))
+            self._console.print(rendered)
 
     def _paint(self) -> None:
         if not self._text.strip():

@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from exaone4_gguf.runtime.events import Reasoning, Rethought
+from exaone4_gguf.runtime.parser import StreamParser, TextParser
+from exaone4_gguf.runtime.tags import END_THINK
 from exaone4_gguf.runtime.text import Utf8Decoder
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
 Tokenize = Callable[[str], list[int]]
 Piece = Callable[[int], bytes]
 
-OPEN, CLOSE = "<think>", "</think>"
 _REMEMBERED = 32  # tokens
 SENTENCE_ENDS = tuple(".!?。！？…\n")
 
@@ -39,28 +41,40 @@ class Steering(Protocol):
 
 
 class ThoughtTracker:
-    """Whether the model is thinking, and for how many tokens: from ``<think>`` to ``</think>``.
+    """Whether the model is thinking, and for how many tokens. A parser of its own reads the text: what events call
+    thoughts are thoughts here, however the tags are cut into tokens.
 
-    Thoughts are opened by the prompt, or by the first thing that the model writes; later the tag is text.
+    ``count``: all tokens up to the end of the thoughts, the tags among them. It goes on where they turn out to have
+    gone on.
     """
 
-    def __init__(self, tokenize: Tokenize, *, thinking: bool) -> None:
-        self.opening, self.closing = tokenize(OPEN), tokenize(CLOSE)
-        self.thinking = thinking
+    def __init__(self, tokenize: Tokenize, piece: Piece, parser: StreamParser | TextParser) -> None:
+        self.closing = tokenize(END_THINK)
         self.count = 0
-        self._may_open = not thinking
+        self._piece, self._parser = piece, parser
+        self._seen = 0
+        self._decoder = Utf8Decoder()
+        self._text_end = ""
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
 
+    @property
+    def thinking(self) -> bool:
+        """Whether thoughts are open."""
+        return self._parser.thinking
+
     def see(self, token: int) -> None:
-        """Count a token, and notice the tags even where they are several tokens."""
+        """Count a token, and notice the tags."""
         self._recent.append(token)
-        if self.thinking:
-            self.count += 1
-            self.thinking = not self.ends_with(self.closing)
-        elif self._may_open:
-            written = [*self._recent]
-            self.thinking = written == self.opening
-            self._may_open = not self.thinking and written == self.opening[: len(written)]
+        self._seen += 1
+        text = self._decoder.decode(self._piece(token))
+        self._text_end = (self._text_end + text)[-len(END_THINK) :]
+        events = self._parser.feed(text)
+        if self.thinking or any(isinstance(event, Reasoning | Rethought) for event in events):
+            self.count = self._seen
+
+    def would_close(self, token: int) -> bool:
+        """Whether the closing tag would be complete with this token."""
+        return END_THINK in self._text_end + self._piece(token).decode(errors="ignore")
 
     def ends_with(self, tokens: Sequence[int]) -> bool:
         """Whether these tokens have just come (at most the last 32 are remembered)."""
@@ -99,9 +113,9 @@ class Endless(Unsteered):
 class ReasoningBudget(Unsteered):
     """At most ``most`` tokens of thought; then the block is closed and the answer follows.
 
-    It is closed where a sentence ends, or after ``grace`` tokens more where the last character is whole.
-    ``message`` is the last thing thought. The end is forced as in s1 (Muennighoff et al. 2025,
-    https://arxiv.org/abs/2501.19393).
+    It is closed where a sentence ends, or after ``grace`` tokens more where the last character is whole, and stays
+    closed: the closing tag does not come again. ``message`` is the last thing thought. The end is forced as in s1
+    (Muennighoff et al. 2025, https://arxiv.org/abs/2501.19393).
     """
 
     most: int
@@ -112,6 +126,12 @@ class ReasoningBudget(Unsteered):
     _decoder: Utf8Decoder = field(default_factory=Utf8Decoder)
     _last: str = ""
     _closed: bool = False
+
+    def adjust(self, logits: Logits) -> None:
+        """Make a second closing tag impossible, by which what follows would be thoughts again."""
+        *before, last = self.tracker.closing
+        if self._closed and not self.tracker.thinking and self.tracker.ends_with(before):
+            logits[last] = -math.inf
 
     def follow(self, token: int) -> Sequence[int]:
         """The closing tokens, once the budget is spent and the text may be cut."""
@@ -129,7 +149,7 @@ class ReasoningBudget(Unsteered):
         self._closed = True
         newline = "" if self._last in ("", "\n") else "\n"
         message = f"{self.message}\n" if self.message else ""
-        return self.tokenize(f"{newline}{message}{CLOSE}\n\n")
+        return self.tokenize(f"{newline}{message}{END_THINK}\n\n")
 
 
 @dataclass
@@ -146,7 +166,7 @@ class ReasoningMinimum(Unsteered):
 
     def replace(self, token: int) -> Sequence[int] | None:
         """The word instead of the closing tag, or of the end of the turn."""
-        closes = token == self.tracker.closing[0] or token in self.end_tokens
+        closes = self.tracker.would_close(token) or token in self.end_tokens
         if closes and self.tracker.thinking and self.tracker.count < self.least:
             return self.tokenize(self.word)
         return None

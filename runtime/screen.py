@@ -1,7 +1,9 @@
 """How a chat looks: answers on stdout, thoughts and everything else on stderr.
 
-On a terminal answers are Markdown and the rest is dim. With NO_COLOR, on a dumb terminal and in a pipe, the text is
-as the model wrote it, and tags surround the thoughts. What the model or a tool says never controls a terminal.
+On a terminal answers are Markdown and the rest is dim. What turns out to be a thought is moved there; on a stdout that
+is no terminal, an answer with thoughts is written when it is complete. With NO_COLOR, on a dumb terminal and in a pipe,
+the text is as the model wrote it, and tags surround the thoughts. What the model or a tool says never controls a
+terminal.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from exaone4_gguf.runtime.events import Content, Event, Reasoning, ToolCall, ToolCallEnd
+from exaone4_gguf.runtime.events import Content, Event, Reasoning, Rethought, ToolCall, ToolCallEnd
 from exaone4_gguf.runtime.loose_json import UnreadableError, read
 from exaone4_gguf.runtime.markdown_stream import MarkdownStream
 from exaone4_gguf.runtime.reply import Usage
@@ -95,24 +97,73 @@ class Screen:
         self._notes = Console(file=self._err, highlight=False, color_system="auto" if self._err_style else None)
         self._phase = _Phase.NOTHING
         self._text: MarkdownStream | _Plain = _Plain(self._out)
+        self._thought = False
+        """The answer has thoughts, which may turn out to go on."""
+        self._n_pieces = 0
+        """How many times something was said since thoughts were closed, with other things between."""
+        self._can_move = self._out.isatty() and (self._out_style or self._err.isatty())
+        self._held: list[Content] = []
 
     def event(self, event: Event) -> None:
         """Show the next event of an answer; calls are shown when they have run."""
         match event:
-            case Reasoning(text) if text:
-                self._enter(_Phase.THOUGHTS)
-                self._text.write(_shown(text, self._err))
-            case Content(text, reason=reason) if text:
-                self._enter(_Phase.ANSWER)
-                self._text.write(_shown(text, self._out))
-                if reason is not None:
-                    self._rejected(reason)
+            case Reasoning(text):
+                self._thought = True
+                self._think(text)
+            case Rethought(text):
+                self._rethink(text)
+            case Content() if self._thought and not self._can_move:
+                self._held.append(event)
+            case Content():
+                self._say(event)
             case ToolCallEnd(failed=str(reason)):
                 self._rejected(reason)
 
     def answered(self) -> None:
         """The answer has ended."""
+        held, self._held = self._held, []
+        for content in held:
+            self._say(content)
         self._enter(_Phase.NOTHING)
+        self._thought, self._n_pieces = False, 0
+
+    def _think(self, text: str) -> None:
+        if text:
+            self._enter(_Phase.THOUGHTS)
+            self._text.write(_shown(text, self._err))
+
+    def _say(self, content: Content) -> None:
+        if content.text:
+            self._enter(_Phase.ANSWER)
+            self._text.write(_shown(content.text, self._out))
+        if content.reason is not None:
+            self._rejected(content.reason)
+
+    def _rethink(self, text: str) -> None:
+        """Move what was said to the thoughts."""
+        self._held = []
+        if self._n_pieces and not self._take_back():
+            self._leave_above()
+            return
+        if self._phase is _Phase.THOUGHTS:
+            self._text.write("\n\n")
+        self._think(text)
+
+    def _leave_above(self) -> None:
+        """What stays on the terminal gets the end that thoughts have."""
+        self._enter(_Phase.NOTHING)
+        self._n_pieces = 0
+        if self._err_style:
+            self.note("what stands above was thought")
+        self._after_thoughts()
+
+    def _take_back(self) -> bool:
+        """Erase what was said; False if it stays."""
+        text, whole = self._text, self._phase is _Phase.ANSWER and self._n_pieces == 1
+        if not (whole and isinstance(text, MarkdownStream) and text.take_back()):
+            return False
+        self._phase, self._n_pieces = _Phase.NOTHING, 0
+        return True
 
     def called(self, call: ToolCall, result: str) -> None:
         """Show a call and its result."""
@@ -155,6 +206,7 @@ class Screen:
             self._after_thoughts()
         self._phase = phase
         if phase is _Phase.ANSWER:
+            self._n_pieces += 1
             self._text = MarkdownStream(self._console()) if self._out_style else _Plain(self._out)
         elif phase is _Phase.THOUGHTS:
             self._text = _Plain(self._err, _DIM if self._err_style else "")

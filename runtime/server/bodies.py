@@ -105,6 +105,9 @@ class ChatBody(ConversationBody, _Sampling):
     json_schema: Object | None = Field(None, description="llama-server's short form of response_format.")
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Ge(0), Le(20)] | None = None
+    include_reasoning: bool | None = Field(
+        None, description="true: thoughts are told as `reasoning` too, as OpenRouter has it; false: not at all."
+    )
     reasoning_message: str | None = None
     reasoning_minimum: int | None = None
     thought_switching_penalty: float | None = None

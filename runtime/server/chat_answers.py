@@ -11,8 +11,8 @@ from exaone4_gguf.runtime.events import (
     Content,
     Event,
     Finish,
-    Message,
     Reasoning,
+    Rethought,
     ToolCallArguments,
     ToolCallBegin,
     ToolCallEnd,
@@ -26,6 +26,13 @@ from exaone4_gguf.runtime.tools import Tool, with_coerced_arguments
 
 Json = dict[str, Any]
 
+THOUGHTS: dict[bool | None, tuple[str, ...]] = {
+    None: ("reasoning_content",),
+    True: ("reasoning_content", "reasoning"),
+    False: (),
+}
+"""By what ``include_reasoning`` asks for, the names under which thoughts are told."""
+
 _LEAST_LOGPROB = -9999.0
 """OpenAI's number for a token that cannot come; JSON has no infinity."""
 
@@ -38,10 +45,20 @@ class ChatAnswers:
         tools: those that were offered.
         logprobs: whether the tokens of the content are told.
         include_usage: whether a stream ends with a chunk that tells the usage.
+        include_reasoning: whether OpenRouter's name of the thoughts is told too; False for no thoughts at all.
     """
 
-    def __init__(self, model: str, tools: Sequence[Tool], *, logprobs: bool, include_usage: bool) -> None:
+    def __init__(
+        self,
+        model: str,
+        tools: Sequence[Tool],
+        *,
+        logprobs: bool,
+        include_usage: bool,
+        include_reasoning: bool | None = None,
+    ) -> None:
         self._tools, self._logprobs, self._include_usage = tools, logprobs, include_usage
+        self._thoughts = THOUGHTS[include_reasoning]
         self._head: Json = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
             "created": int(time.time()),
@@ -52,22 +69,37 @@ class ChatAnswers:
         self._raw: dict[int, list[str]] = {}
         self._usages: list[Usage] = []
         self._reasons: dict[int, str] = {}
+        self._told: dict[int, list[Event]] = {}
+        self._rethought: set[int] = set()
 
     def chunks(self, item: Item) -> Iterator[Json]:
         """What a stream tells of an item."""
         if isinstance(item, Ended):
             self._usages.append(item.usage)
-            last = self._chunk(item.choice, {}, finish_reason=self._reasons.get(item.choice, "stop"))
+            last = self._chunk(
+                item.choice,
+                {},
+                finish_reason=self._reasons.get(item.choice, "stop"),
+                instead=self._instead(item.choice),
+            )
             yield last | {"timings": timings([item.usage])}
             return
+        self._told.setdefault(item.choice, []).append(item.event)
         if item.choice not in self._begun:
             self._begun.add(item.choice)
             yield self._chunk(item.choice, {"role": "assistant", "content": ""})
         if isinstance(item.event, Finish):
             self._reasons[item.choice] = finish_reason(item.event.reason)
+        elif isinstance(item.event, Rethought):
+            self._rethought.add(item.choice)
+            yield self._chunk(item.choice, {}, instead=self._instead(item.choice))
         elif delta := self._delta(item.event):
             tokens = item.event.tokens if isinstance(item.event, Content) else ()
             yield self._chunk(item.choice, delta, logprobs=_logprobs(tokens) if self._logprobs and tokens else None)
+
+    def _instead(self, choice: int) -> Json | None:
+        """The message so far, where it is not what the pieces give that were told; None where it is."""
+        return self._message(self._told[choice]) if choice in self._rethought else None
 
     def closing(self) -> Iterator[Json]:
         """What a stream tells after all of its choices."""
@@ -88,28 +120,44 @@ class ChatAnswers:
         return {**self._head, "object": "chat.completion", "choices": choices, **told}
 
     def _choice(self, index: int, events: Sequence[Event]) -> Json:
-        message = with_coerced_arguments(collect(events), self._tools)
-        tokens = [t for event in events if isinstance(event, Content) for t in event.tokens]
+        tokens = [t for event in _answer(events) if isinstance(event, Content) for t in event.tokens]
         return {
             "index": index,
-            "message": _message(message),
+            "message": self._message(events) | {"refusal": None},
             "logprobs": _logprobs(tokens) if self._logprobs else None,
-            "finish_reason": finish_reason(message.finish_reason),
+            "finish_reason": finish_reason(collect(events).finish_reason),
         }
 
+    def _message(self, events: Sequence[Event]) -> Json:
+        """The runtime's form of it, with the names of the thoughts that were asked for."""
+        message = with_coerced_arguments(collect(events), self._tools)
+        told = Reply(message, _NOTHING).to_openai()
+        thoughts = told.pop("reasoning_content", None)
+        return told | (self._thought(thoughts) if thoughts else {})
+
+    def _thought(self, text: str) -> Json:
+        return dict.fromkeys(self._thoughts, text)
+
     def _chunk(
-        self, index: int, delta: Json, *, logprobs: Json | None = None, finish_reason: str | None = None
+        self,
+        index: int,
+        delta: Json,
+        *,
+        logprobs: Json | None = None,
+        finish_reason: str | None = None,
+        instead: Json | None = None,
     ) -> Json:
         choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+        ours = {"exaone4": {"message": instead}} if instead else {}
         no_usage = {"usage": None} if self._include_usage else {}
-        return {**self._head, "object": "chat.completion.chunk", "choices": [choice], **no_usage}
+        return {**self._head, "object": "chat.completion.chunk", "choices": [choice | ours], **no_usage}
 
     def _delta(self, event: Event) -> Json | None:
         match event:
             case Content(text=text) if text:
                 return {"content": text}
             case Reasoning(text=text) if text:
-                return {"reasoning_content": text, "reasoning": text}
+                return self._thought(text) or None
             case ToolCallBegin():
                 self._raw[event.index] = [event.raw]
                 function = {"name": event.name, "arguments": ""}
@@ -132,12 +180,10 @@ def _call(index: int, call: Json) -> Json:
     return {"tool_calls": [{"index": index, **call}]}
 
 
-def _message(message: Message) -> Json:
-    """The runtime's form of it, with both names of the thoughts."""
-    told = Reply(message, _NOTHING).to_openai()
-    if message.reasoning_content:
-        told["reasoning"] = message.reasoning_content
-    return told | {"refusal": None}
+def _answer(events: Sequence[Event]) -> Sequence[Event]:
+    """What was said after the thoughts were closed for the last time."""
+    closed = [i for i, event in enumerate(events) if isinstance(event, Rethought)]
+    return events[closed[-1] :] if closed else events
 
 
 _NOTHING = Usage(0, 0, 0, 0, 0.0, 0.0)

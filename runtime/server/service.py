@@ -73,7 +73,13 @@ class Service:
         """POST /v1/chat/completions."""
         body, asked = await self._asked(request, ChatBody, lambda m, b: asking.chat(m, b, self.settings))
         usage = bool(body.stream_options and body.stream_options.include_usage)
-        form = ChatAnswers(self.model_name, asked.tools, logprobs=bool(body.logprobs), include_usage=usage)
+        form = ChatAnswers(
+            self.model_name,
+            asked.tools,
+            logprobs=bool(body.logprobs),
+            include_usage=usage,
+            include_reasoning=body.include_reasoning,
+        )
         return await self._answer(request, asked, form, stream=bool(body.stream))
 
     async def completions(self, request: Request) -> Response:

@@ -37,7 +37,7 @@ UNSUPPORTED: dict[str, tuple[tuple[Any, ...], str]] = {
     **_rows("modalities", ["text"], []),
     **_rows("verbosity", "medium", use="ask for it in a message"),
     # thoughts in the answer
-    **_rows("include_reasoning separate_reasoning stream_reasoning parse_tool_calls", True),
+    **_rows("separate_reasoning stream_reasoning parse_tool_calls", True),
     **_rows("reasoning_format", "auto", "deepseek", "", use="thoughts come as reasoning_content"),
     **_rows("reasoning_in_content", False, use="thoughts come as reasoning_content"),
     # what may be written

@@ -105,7 +105,7 @@ ROLLED = ("roll_dice", {"sides": 6}, None)
         ("never closed", True, ("never closed", None)),
         ("a < b <thin </thin", True, ("a < b <thin </thin", None)),
         ("What is <think>? And </think>?", False, (None, "What is <think>? And </think>?")),
-        ("one</think>two</think>three", True, ("one", "two</think>three")),
+        ("one</think>two</think>three", True, ("one\n\ntwo", "three")),
         ("a <think> in thoughts</think>b", True, ("a <think> in thoughts", "b")),
         ("", True, (None, None)),
         ("\n \n", False, (None, None)),

@@ -11,6 +11,7 @@ import numpy as np
 
 from exaone4_gguf.demo.conversations import CONVERSATIONS
 from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.runtime.parser import StreamParser
 from exaone4_gguf.runtime.reasoning import (
     ReasoningBudget,
     ReasoningMinimum,
@@ -25,6 +26,10 @@ KOREAN = CONVERSATIONS["reasoning-ko"].messages[:1]
 
 def think(talker: Exaone4, messages: Any = QUESTION, **options: Any) -> Reply:
     return talker.chat(messages, reasoning=True, temperature=0, **{"max_tokens": 300} | options)
+
+
+def tracking(talker: Exaone4, *, thinking: bool = True) -> ThoughtTracker:
+    return ThoughtTracker(talker.model.tokenize, talker.model.text, StreamParser((), thinking))
 
 
 def test_a_budget_closes_the_thoughts_at_a_sentence(talker: Exaone4) -> None:
@@ -56,7 +61,7 @@ def test_a_budget_of_zero_is_no_reasoning_and_minus_one_is_no_budget(talker: Exa
 def test_a_budget_gives_in_after_its_grace(talker: Exaone4) -> None:
     """Where no sentence ends."""
     tokenize, piece = talker.model.tokenize, talker.model.piece
-    tracker = ThoughtTracker(tokenize, thinking=True)
+    tracker = tracking(talker)
     budget = ReasoningBudget(tracker, 3, tokenize, piece, grace=4)
     closing: list[int] = []
     for token in tokenize("a b c d e f g h i j k l m n"):
@@ -77,7 +82,7 @@ def test_a_minimum_withholds_the_end_and_goes_on_with_wait(talker: Exaone4) -> N
 
 
 def test_a_minimum_lets_the_end_come_afterwards(talker: Exaone4) -> None:
-    tracker = ThoughtTracker(talker.model.tokenize, thinking=True)
+    tracker = tracking(talker)
     minimum = ReasoningMinimum(tracker, 2, talker.model.tokenize, talker.model.end_tokens)
     close = tracker.closing[0]
     assert minimum.replace(close)
@@ -90,7 +95,7 @@ def test_a_minimum_lets_the_end_come_afterwards(talker: Exaone4) -> None:
 def test_a_switch_of_thoughts_is_less_likely_while_the_thought_is_young(talker: Exaone4) -> None:
     """The token that completes a switch word, after those that begin it, and no other."""
     tokenize = talker.model.tokenize
-    tracker = ThoughtTracker(tokenize, thinking=True)
+    tracker = tracking(talker)
     penalty = ThoughtSwitchingPenalty(tracker, tokenize, strength=3.0, span=20)
     *before, last = tokenize(" However")
     logits = np.zeros(talker.model.n_vocab, np.float32)
@@ -127,7 +132,7 @@ def test_the_penalty_changes_what_is_said(talker: Exaone4) -> None:
 def test_thoughts_are_followed_by_their_tags(talker: Exaone4) -> None:
     """Opened by the first thing that the model writes; later the tag is text."""
     for text in ("<think>bc</think>d", "a<think>bc</think>d", "<think>a</think><think>b"):
-        tracker = ThoughtTracker(talker.model.tokenize, thinking=False)
+        tracker = tracking(talker, thinking=False)
         states = []
         for token in talker.model.tokenize(text):
             tracker.see(token)

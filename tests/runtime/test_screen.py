@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from exaone4_gguf.runtime.events import Content, Event, Finish, Reasoning, ToolCall, ToolCallEnd
+from exaone4_gguf.runtime.events import Content, Event, Finish, Reasoning, Rethought, ToolCall, ToolCallEnd
 from exaone4_gguf.runtime.screen import Screen, has_style, printable, shortened, status_line
 from exaone4_gguf.runtime.turn import OUT_OF_ROUNDS, Turn
 from tests.scripted import USAGE
@@ -142,3 +143,68 @@ def test_a_narrow_encoding_is_no_error() -> None:
     out = io.TextIOWrapper(buffer, encoding="ascii", write_through=True)
     Screen(out, Stream()).event(Content("안 a"))
     assert buffer.getvalue() == b"? a"
+
+
+AGAIN: tuple[Event, ...] = (
+    *(Reasoning("First."), Reasoning("", "</think>"), Content("So **it"), Content("** is.\n\n- a\n- b")),
+    Rethought("So **it** is.\n\n- a\n- b", "\n</think>"),
+    *(Content("Yes"), Content(".")),
+)
+"""Thoughts that go on after they were closed."""
+
+
+def test_stdout_has_no_thoughts_however_late_they_are_known() -> None:
+    thoughts = "<think>\nFirst.\n\nSo **it** is.\n\n- a\n- b\n</think>\n\n"
+    assert shown(AGAIN) == ("Yes.\n", thoughts)
+    assert shown(AGAIN, err_terminal=True)[0] == "Yes.\n"
+    assert shown(AGAIN[:-2]) == ("", thoughts)
+
+
+def test_what_was_thought_is_moved_on_a_terminal() -> None:
+    """As a screen shows it in the end: dim on stderr, and gone from the answer."""
+    both = Stream(True)
+    screen = Screen(both, both)
+    for event in AGAIN:
+        screen.event(event)
+    screen.answered()
+    assert on_screen(both.getvalue()) == ["First.", "", "So **it** is.", "", "- a", "- b", "", "Yes."]
+    assert f"{DIM}So **it** is.\n\n- a\n- b{RESET}" in both.getvalue()
+
+
+def test_what_has_scrolled_off_is_said_to_be_thoughts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LINES", "10")
+    long = "".join(f"paragraph {i}\n\n" for i in range(20))
+    out, err = shown([Reasoning("First."), Content(long), Rethought(long), Content("Yes.")], True, True)
+    assert "what stands above was thought" in err
+    assert "paragraph 0" in out
+    assert "paragraph" not in err
+
+
+def test_on_a_terminal_without_style_a_tag_ends_what_was_thought(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    both = Stream(True)
+    screen = Screen(both, both)
+    for event in AGAIN:
+        screen.event(event)
+    screen.answered()
+    assert both.getvalue() == "<think>\nFirst.\n</think>\n\nSo **it** is.\n\n- a\n- b\n</think>\n\nYes.\n"
+
+
+def on_screen(written: str) -> list[str]:
+    """The lines that a terminal shows which obeys moves up, to the left, and the emptying of a line."""
+    lines, row, column = [""], 0, 0
+    for move, text in re.findall(r"(\x1b\[[?\d;]*[a-zA-Z]|\r|\n)|([^\x1b\r\n]+)", written):
+        if move == "\r":
+            column = 0
+        elif move == "\n":
+            row, column = row + 1, 0
+        elif move.endswith("A"):
+            row -= int(move[2:-1])
+        elif move == "\x1b[2K":
+            lines[row] = ""
+        elif text:
+            lines[row] = lines[row][:column].ljust(column) + text + lines[row][column + len(text) :]
+            column += len(text)
+        assert row >= 0
+        lines += [""] * (row + 1 - len(lines))
+    return [line.rstrip() for line in "\n".join(line.rstrip() for line in lines).rstrip("\n").split("\n")]

@@ -23,6 +23,7 @@ from exaone4_gguf.demo.conversations import CONVERSATIONS
 from exaone4_gguf.errors import ChatError, ContextOverflow, Exaone4Error, GGUFError, SamplingError, ToolError
 from exaone4_gguf.runtime.session import Session
 from exaone4_gguf.runtime.terminal import chat
+from tests.runtime.test_screen import on_screen
 from tests.test_chat_command import DICE
 
 GREEDY: Any = {"preset": "greedy"}
@@ -50,6 +51,16 @@ sys.exit(code)
 
 LEAVE is a pipe on which it waits at its end: the kernel may drop what is unread when a terminal's first process ends.
 """
+
+DICTATED = """
+from tests.dictation import dictating
+from exaone4_gguf.cli import main
+import sys
+sys.argv = {arguments!r}
+with dictating({text!r}):
+    main()
+"""
+"""The command line, whose model says that text."""
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -572,3 +583,22 @@ def test_too_many_rounds(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, tmp_p
             ask_before_calls=False,
             max_rounds=2,
         )
+
+
+AGAIN = "One.\n</think>\n\n- Two\n</think>\n\nThree."
+
+
+def test_thoughts_that_go_on_are_moved(demo_gguf: Path) -> None:
+    arguments = ["exaone4-gguf", "chat", str(demo_gguf), "-p", "Hello!", "--reasoning", "-c", "512"]
+    script = DICTATED.format(arguments=arguments, text=AGAIN)
+    piped = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert piped.stdout == "Three.\n"
+    assert piped.stderr.startswith("<think>\nOne.\n\n- Two\n</think>\n\n")
+    terminal = Terminal(script)
+    try:
+        terminal.expect("tokens/s")
+        shown = on_screen(terminal.raw)
+    finally:
+        terminal.close()
+    assert shown[:5] == ["One.", "", "- Two", "", "Three."]
+    assert "\x1b[2m- Two\x1b[0m" in terminal.raw

@@ -88,6 +88,9 @@ export function newAnswer() {
   return { role: "assistant", content: "", stats: { thoughts: 0 } };
 }
 
+/** What a message may leave out. */
+const EMPTY = { reasoning_content: undefined, tool_calls: undefined };
+
 /** Put a chunk of a stream into an answer. */
 export function add(answer, chunk) {
   if (chunk.error) throw new Refused(chunk.error.message, 500);
@@ -95,7 +98,8 @@ export function add(answer, chunk) {
   if (chunk.usage) answer.stats.thoughts = chunk.usage.completion_tokens_details.reasoning_tokens;
   const choice = chunk.choices?.[0];
   if (!choice) return;
-  const { delta, finish_reason } = choice;
+  const { delta, finish_reason, exaone4 } = choice;
+  if (exaone4) Object.assign(answer, EMPTY, exaone4.message, { content: exaone4.message.content ?? "" });
   if (finish_reason) answer.stats.finish = finish_reason;
   if (delta.content) answer.content += delta.content;
   if (delta.reasoning_content) {

@@ -42,11 +42,20 @@ export class AnswerView {
     this.#thoughts.draw(reasoning_content ?? "", stats, busy && !answering);
     this.#markdown.show(content ?? "");
     this.#text.classList.toggle("growing", busy && answering);
-    (tool_calls ?? []).forEach((call, i) => this.#card(call, i).draw(call, busy));
+    this.#drawCalls(tool_calls ?? [], busy);
     if (!busy) this.#end();
   }
 
-  #card(call, i) {
+  /** A card for each call; fewer than before where calls turned out to be thoughts. */
+  #drawCalls(calls, busy) {
+    if (calls.length < this.#cards.length) {
+      this.#cards = [];
+      this.#calls.replaceChildren();
+    }
+    calls.forEach((call, i) => this.#card(i).draw(call, busy));
+  }
+
+  #card(i) {
     if (!this.#cards[i]) {
       this.#cards[i] = new CallCard(() => this.#resultsChanged());
       this.#calls.append(this.#cards[i].root);

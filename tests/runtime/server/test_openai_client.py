@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 from exaone4_gguf.demo.conversations import CONVERSATIONS, ROLL_DICE
 from exaone4_gguf.runtime.server.serve import Server
+from tests.dictation import dictating
 from tests.runtime.server.running import post, running
 
 HELLO: Any = [{"role": "user", "content": "Hello!"}]
@@ -81,7 +82,8 @@ def test_a_stream_with_its_usage(ask: Any) -> None:
 
 def test_reasoning(ask: Any) -> None:
     message = ask(BIGGER, extra_body=THINKING).choices[0].message
-    assert (message.reasoning_content, message.reasoning, message.content) == (THOUGHT, THOUGHT, ANSWER)
+    assert (message.reasoning_content, message.content) == (THOUGHT, ANSWER)
+    assert not hasattr(message, "reasoning")  # clients that read both names show thoughts twice
     without = ask(BIGGER)
     assert "reasoning_content" not in without.choices[0].message.model_extra
     assert without.choices[0].message.content == "3.9 is bigger than 3.12."
@@ -421,3 +423,62 @@ def test_keys(demo_gguf: Path) -> None:
                 else:
                     with pytest.raises(openai.AuthenticationError, match="missing or wrong"):
                         client.models.list()
+
+
+ROLL = '<tool_call>{"name": "roll_dice", "arguments": {"sides": 6}}</tool_call>'
+
+
+@pytest.mark.parametrize("last", ["Three.", ROLL])
+@pytest.mark.parametrize("include", [None, True, False])
+def test_thoughts_that_go_on(ask: Any, last: str, include: bool | None) -> None:
+    """The last chunk of a stream tells what the whole answer has, where the deltas do not."""
+    extra = {**THINKING, "include_reasoning": include}
+    with dictating(f"One.\n</think>\n\nTwo {ROLL}\n</think>\n\n{last}"):
+        whole = ask(DICE, tools=TOOLS, extra_body=extra, logprobs=True).choices[0]
+        chunks = [chunk.choices[0] for chunk in ask(DICE, tools=TOOLS, extra_body=extra, stream=True)]
+    thoughts = dict.fromkeys(NAMES[include], f"One.\n\nTwo {ROLL}")
+    assert {name: whole.message.model_extra[name] for name in ALL_NAMES & whole.message.model_extra.keys()} == thoughts
+    assert whole.message.content == (None if last == ROLL else last)
+    assert called(whole.message) == ([("roll_dice", '{"sides": 6}')] if last == ROLL else [])
+    text = "".join(token.token for token in (whole.logprobs.content or ()))
+    assert text.strip() == (whole.message.content or "")
+
+    told = [chunk.model_extra["exaone4"]["message"] for chunk in chunks if chunk.model_extra]
+    assert told[0] == {"role": "assistant", "content": None, **thoughts}
+    assert chunks[-1].finish_reason == whole.finish_reason == ("tool_calls" if last == ROLL else "stop")
+    expected = whole.message.model_dump(exclude_none=True)
+    assert without_ids(told[-1]) == without_ids({"content": None, **expected})
+    assert len(told) == 2
+    assert chunks[-1].model_extra
+    for delta in (chunk.delta for chunk in chunks):
+        assert "</think>" not in (delta.content or "")
+        assert set(delta.model_extra or {}) <= set(NAMES[include])
+    pieces = [piece for chunk in chunks for piece in chunk.delta.tool_calls or ()]
+    assert {piece.index for piece in pieces} == ({0, 1} if last == ROLL else {0})
+
+
+NAMES = {None: ["reasoning_content"], True: ["reasoning_content", "reasoning"], False: []}
+ALL_NAMES = {"reasoning_content", "reasoning"}
+
+
+def without_ids(message: dict[str, Any]) -> dict[str, Any]:
+    calls = [{**call, "id": ""} for call in message.get("tool_calls", ())]
+    return {**message, "tool_calls": calls}
+
+
+def test_a_stream_without_a_second_block_says_nothing_of_it(ask: Any) -> None:
+    with dictating("One.\n</think></think>\n\nTwo."):
+        chunks = [chunk.choices[0] for chunk in ask(BIGGER, extra_body=THINKING, stream=True)]
+    assert "".join(chunk.delta.content or "" for chunk in chunks) == "Two."
+    assert not any(chunk.model_extra for chunk in chunks)
+
+
+def test_a_call_that_ends_open_thoughts(ask: Any) -> None:
+    with dictating(f"I should roll.\n{ROLL}"):
+        whole = ask(DICE, tools=TOOLS, extra_body=THINKING).choices[0]
+        chunks = [chunk.choices[0] for chunk in ask(DICE, tools=TOOLS, extra_body=THINKING, stream=True)]
+    assert (whole.message.content, whole.message.reasoning_content) == (None, "I should roll.")
+    assert (called(whole.message), whole.finish_reason) == ([("roll_dice", '{"sides": 6}')], "tool_calls")
+    assert chunks[-1].finish_reason == "tool_calls"
+    pieces = [piece for chunk in chunks for piece in chunk.delta.tool_calls or ()]
+    assert "".join(piece.function.arguments or "" for piece in pieces) == '{"sides": 6}'

@@ -25,6 +25,7 @@ from exaone4_gguf.runtime.events import Content, Event, Finish, Reasoning, ToolC
 from exaone4_gguf.runtime.reply import Usage
 from exaone4_gguf.runtime.server import serve
 from exaone4_gguf.runtime.server.serve import Server
+from tests.dictation import dictating
 from tests.runtime.server.running import running, wait_until
 
 FLAGS = (
@@ -262,6 +263,30 @@ def test_thoughts(opened: Open) -> None:
     wait_until(lambda: page.text(".answer .text") == "3.9 is bigger than 3.12.")
     assert len(page.all(".answer")) == 1
     assert not page.the(".thoughts").is_displayed()
+
+
+def test_thoughts_that_go_on_are_moved(opened: Open) -> None:
+    """The text of the second block, and the card of a call that was quoted in it."""
+    page = opened()
+    page.click("#reasoning")
+    page.click("#open-settings")
+    page.click("#tools-example")
+    page.press("Done")
+    roll = '<tool_call>{"name": "roll_dice", "arguments": {"sides": %d}}</tool_call>'
+    with dictating(f"One.\n</think>\n\nTwo.\n{roll % 6}\n</think></think>\n\nThree.\n{roll % 8}"):
+        page.say(BIGGER)
+    assert page.text(".thoughts-text") == f"One.\n\nTwo.\n{roll % 6}"
+    assert page.text(".answer .text") == "Three."
+    assert [e.text for e in page.all(".call code")] == ['{"sides": 8}']
+    assert page.text("#status") == "Three. The model calls roll_dice."
+    page.the(".call textarea").send_keys("5")
+    with dictating("Four.\n</think>\n\nFive.\n</think>\n\nSix."):
+        page.the(".actions .primary").click()
+        wait_until(lambda: len(page.all(".answer")) == 2)
+        page.settled()
+    wait_until(lambda: page.all(".answer .text")[1].text == "Six.")
+    page.browser.refresh()
+    assert [e.text for e in page.all(".answer .text")] == ["Three.", "Six."]
 
 
 def test_calls_are_cards_whose_results_go_back(opened: Open) -> None:
