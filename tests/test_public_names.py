@@ -15,6 +15,7 @@ PUBLIC = {
     "Finish",
     "Message",
     "Reasoning",
+    "Rethought",
     "ToolCall",
     "ToolCallArguments",
     "ToolCallBegin",

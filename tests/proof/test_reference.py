@@ -22,9 +22,9 @@ def some_tokens(n: int, low: int = 300, high: int = 704) -> list[int]:
     return [int(i) for i in np.random.default_rng(1).integers(low, high, n)]
 
 
-def of_checkpoint(folder: Path, *hook: Hook) -> Reference:
+def of_checkpoint(folder: Path, hook: Hook = lambda name, x: x) -> Reference:
     checkpoint = read_checkpoint(folder)
-    return Reference(checkpoint.config, Weights(checkpoint.tensors), *hook)
+    return Reference(checkpoint.config, Weights(checkpoint.tensors), hook)
 
 
 def streamed_logits(folder: Path, tokens: list[int]) -> torch.Tensor:
