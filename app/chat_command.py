@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from exaone4_gguf.hints import Hinting
+from exaone4_gguf.hints import Hinting, Text
 
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.request import ChatOptions
@@ -94,7 +94,9 @@ _ANSWER_OPTIONS = (
     click.option("--presence-penalty", type=float),
     click.option("--frequency-penalty", type=float),
     click.option("--repeat-penalty", type=float),
-    click.option("-j", "--json-schema", metavar="SCHEMA", help="Answer with JSON of this schema; {} for any object."),
+    click.option(
+        "-j", "--json-schema", type=Text(), metavar="SCHEMA", help="Answer with JSON of this schema; {} for any object."
+    ),
     click.option(
         "-jf", "--json-schema-file", type=click.Path(path_type=Path), help="The schema, in a file.", metavar="FILE"
     ),
@@ -111,10 +113,11 @@ def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "-p",
     "--prompt",
+    type=Text(),
     metavar="PROMPT",
     help="Answer this and end; a text that is piped in comes before it. Without either, talk.",
 )
-@click.option("-sys", "--system", "--system-prompt", metavar="TEXT", help="The system prompt.")
+@click.option("-sys", "--system", "--system-prompt", type=Text(), metavar="TEXT", help="The system prompt.")
 @click.option("--tools", metavar="FILE.py", type=click.Path(path_type=Path), help="Functions that the model may call.")
 @click.option("-y", "--yes", is_flag=True, help="Run the functions without asking.")
 @click.option(

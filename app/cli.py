@@ -5,8 +5,10 @@ Nothing heavy is imported before a command needs it, so that --help is quick.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import functools
+import io
 import os
 import re
 import sys
@@ -101,6 +103,7 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line; expected failures become one line and their exit code."""
     _open_missing_streams()
+    _speak_utf8()
     try:
         code = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -115,10 +118,10 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing was written", INTERRUPTED)
     except (OSError, UnicodeError, MemoryError) as e:
-        _abandon_stdout()
+        where = "stdout: " if _abandon_stdout() else ""
         if isinstance(e, BrokenPipeError):
             sys.exit(INTERRUPTED)
-        _fail(_system_error(e), 2)
+        _fail(where + _system_error(e), 2)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -126,20 +129,37 @@ def _system_error(e: OSError | UnicodeError | MemoryError) -> str:
     """What the operating system refused, in one line."""
     if isinstance(e, OSError) and e.strerror:
         return f"{e.filename}: {e.strerror}" if e.filename else e.strerror
-    return f"{type(e).__name__}: {e}"
+    hint = "; with PYTHONIOENCODING=utf-8 it can be printed" if isinstance(e, UnicodeEncodeError) else ""
+    return f"{type(e).__name__}: {e}{hint}"
 
 
 def _open_missing_streams() -> None:
-    """Where the shell closed one (>&-), the next file to be opened would take its place."""
+    """Where the shell closed one (>&-), the next file to be opened would take its place.
+
+    What is written to a stdout that is closed is lost, so that writing must fail: nothing can be written to what is
+    opened for reading.
+    """
     sys.stdin = sys.stdin or open(os.devnull)  # noqa: SIM115 - for as long as the program runs
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stdout or open(os.open(os.devnull, os.O_RDONLY), "w", encoding="utf-8")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
-def _abandon_stdout() -> None:
-    """Nobody reads it, or its disk is full: what is still in the buffer would fail again at the end."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _speak_utf8() -> None:
+    """Where the environment leaves only ASCII (LC_ALL=C with PYTHONUTF8=0), which has no Korean, UTF-8 is meant."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name == "ascii":
+            stream.reconfigure(encoding="utf-8", errors="strict" if stream is sys.stdin else "surrogateescape")
+
+
+def _abandon_stdout() -> bool:
+    """What is still in its buffer would fail again at the end; returns whether it fails."""
+    try:
+        sys.stdout.flush()
+    except (OSError, UnicodeError):
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -83,3 +84,25 @@ def check_order(first: str, rest: tuple[Any, ...] | list[Any], usage: str) -> No
     swapped = next((str(path) for path in rest if (Path(path) / "config.json").is_file()), None)
     if swapped is not None and first.endswith(".gguf"):
         raise click.UsageError(f"MODEL_DIR comes first: exaone4-gguf {usage.format(swapped, first)}")
+
+
+class Text(click.ParamType[str]):
+    """A text on the command line, which is UTF-8, whatever the locale says."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """What the locale did not read (Python keeps such bytes as surrogates) is read again.
+
+        Raises:
+            click.BadParameter: it is not UTF-8.
+        """
+        try:
+            str(value).encode("utf-8")
+            return str(value)
+        except UnicodeEncodeError:
+            pass
+        try:
+            return os.fsencode(value).decode("utf-8")
+        except UnicodeError:
+            self.fail("it is not UTF-8 text", param, ctx)

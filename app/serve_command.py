@@ -10,7 +10,7 @@ import click
 
 from exaone4_gguf.chat_command import LOADING, LOADING_OPTIONS, template_of, text_of, with_options
 from exaone4_gguf.errors import RuntimeFailure
-from exaone4_gguf.hints import Hinting
+from exaone4_gguf.hints import Hinting, Text
 
 _MEGABYTE = 1_000_000
 
@@ -42,7 +42,7 @@ _ACCESS_OPTIONS = (
 
 _WORK_OPTIONS = (
     click.option("--head", type=click.Path(), metavar="FILE", help="A classifier's head; by default FILE.head.gguf."),
-    click.option("-a", "--alias", metavar="NAME", help="The model's name; by default the file's."),
+    click.option("-a", "--alias", type=Text(), metavar="NAME", help="The model's name; by default the file's."),
     click.option("--reasoning/--no-reasoning", default=False, help="Think before answers to requests that do not say."),
     click.option("--reasoning-budget", type=click.IntRange(min=-1), metavar="N", help="The most tokens of thought."),
     click.option(

@@ -1,6 +1,7 @@
 """The target on disk: under its name there is nothing, the old file, or the whole new one, never half of one.
 
-The parts are written into a folder beside the target, which its process holds a lock on, synced, and renamed.
+The parts are written into a folder beside the target, which its process holds a lock on, synced, and renamed. Where the
+target is a symbolic link, the file behind it is the target, and the link stays.
 A folder that a killed run left has no lock; the next run that writes beside it removes it.
 """
 
@@ -11,6 +12,7 @@ import os
 import secrets
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from enum import Enum, auto
 from pathlib import Path
@@ -39,20 +41,49 @@ def check_target(target: Path, plan: Plan, inputs: Iterable[Path], *, force: boo
     Raises:
         OutputError: the folder is missing or cannot be written to, the target exists, the disk is too small.
     """
-    folder = target.parent
-    if not folder.is_dir():
-        raise OutputError(f"{folder}: no such folder")
-    for file in plan.files:
+    places = [followed(file.path) for file in plan.files]
+    for file, place in zip(plan.files, places, strict=True):
+        _check_folder(file.path, place)
         _check_name(file.path, force=force)
         for source in inputs:
-            if file.path.exists() and source.exists() and file.path.samefile(source):
+            if place.exists() and source.exists() and place.samefile(source):
                 raise OutputError(f"{file.path}: the target is the input itself; give another name")
+    if len(set(places)) < len(places):
+        raise OutputError(f"{target}: two of its files are links to one")
+    needed: Counter[Path] = Counter()
+    for file, place in zip(plan.files, places, strict=True):
+        needed[place.parent] += file.size
+    for folder, size in needed.items():
+        _check_room(folder, size)
+
+
+def followed(path: Path) -> Path:
+    """The file that a name stands for: behind symbolic links, which stay as they are; it need not be there yet.
+
+    Raises:
+        OutputError: the links lead in a circle.
+    """
+    if not path.is_symlink():
+        return path
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise OutputError(f"{path}: it is a symbolic link that leads back to itself")
+    return place
+
+
+def _check_folder(path: Path, place: Path) -> None:
+    folder = place.parent
+    if not folder.is_dir():
+        raise OutputError(f"{folder}: no such folder" + ("" if place == path else f", where the link {path} leads"))
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{folder}: no permission to write there")
+
+
+def _check_room(folder: Path, size: int) -> None:
     remove_abandoned(folder)
     free = shutil.disk_usage(folder).free
-    if free < plan.size:
-        raise OutputError(f"{folder}: the disk is too small: {plan.size:,} bytes needed, {free:,} free")
+    if free < size:
+        raise OutputError(f"{folder}: the disk is too small: {size:,} bytes needed, {free:,} free")
 
 
 def _check_name(path: Path, *, force: bool) -> None:
@@ -76,13 +107,13 @@ class Output:
         self._plan = plan
         self._force = force
         self._state = State.NEW
-        self._lock: int | None = None
+        self._places: dict[Path, Path] = {}
+        self._folders: dict[Path, tuple[Path, int | None]] = {}
         self._files: dict[Path, int] = {}
 
     def __enter__(self) -> Output:
         assert self._state is State.NEW
         try:
-            self._folder, self._lock = locked_folder(self._target.parent)
             self._state = State.OPEN
             for file in self._plan.files:
                 self._open(file)
@@ -111,25 +142,33 @@ class Output:
             for fd in self._files.values():
                 os.fsync(fd)
             self._close()
-            paths = [file.path for file in self._plan.files]
-            for path in paths:
+            for path in self._places:
                 _check_name(path, force=self._force)  # it may have come to be meanwhile
-            if len(paths) > 1:
-                paths[0].unlink(missing_ok=True)
-            for path in reversed(paths):
-                os.replace(self._folder / path.name, path)
-            _sync_folder(self._target.parent)
+            places = list(self._places.values())
+            if len(places) > 1:
+                places[0].unlink(missing_ok=True)
+            for place in reversed(places):
+                os.replace(self._written(place), place)
+            for folder in self._folders:
+                _sync_folder(folder)
         except OSError as e:
             raise _output_error(self._target, e) from e
         self._state = State.COMMITTED
-        self._remove_folder()
+        self._remove_folders()
 
     def _open(self, file: PlannedFile) -> None:
+        place = self._places[file.path] = followed(file.path)
+        if place.parent not in self._folders:
+            self._folders[place.parent] = locked_folder(place.parent)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        fd = os.open(self._folder / file.path.name, flags, 0o666)
+        fd = os.open(self._written(place), flags, 0o666)
         self._files[file.path] = fd
         os.truncate(fd, file.size)
         _write_at(fd, memoryview(file.header), 0)
+
+    def _written(self, place: Path) -> Path:
+        """Where a file lies until it is whole: on the disk that it will be on."""
+        return self._folders[place.parent][0] / place.name
 
     def _close(self) -> None:
         while self._files:
@@ -138,14 +177,15 @@ class Output:
     def _discard(self) -> None:
         self._close()
         if self._state is State.OPEN:
-            self._remove_folder()
+            self._remove_folders()
         self._state = State.DISCARDED
 
-    def _remove_folder(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _remove_folders(self) -> None:
+        while self._folders:
+            folder, lock = self._folders.popitem()[1]
+            shutil.rmtree(folder, ignore_errors=True)
+            if lock is not None:
+                os.close(lock)
 
 
 def _output_error(target: Path, e: OSError) -> OutputError:

@@ -19,7 +19,7 @@ from pathlib import Path
 from exaone4_gguf.converter.chat_template import for_llama_server
 from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf, split_name
 from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
-from exaone4_gguf.converter.output import locked_folder, remove_abandoned
+from exaone4_gguf.converter.output import followed, locked_folder, remove_abandoned
 from exaone4_gguf.edge.cross import BUILDS, PROGRAMS, Build, Progress, cross_build
 from exaone4_gguf.edge.memory import Setup, kv_bytes, memory
 from exaone4_gguf.edge.programs import given_programs, is_source
@@ -112,6 +112,8 @@ def bundle(
     if target not in TARGETS:
         raise BundleError(f"unknown target '{target}'; one of: {', '.join(TARGETS)}")
     place = Path(os.path.abspath(out))
+    if tar:
+        place = followed(place)
     shape, gguf = read_shape(file), read_gguf(Path(file))
     if not shape.model_class.speaks:
         raise BundleError(

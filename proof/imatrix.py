@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exaone4_gguf.converter.hub import model_folder
+from exaone4_gguf.converter.output import followed
 from exaone4_gguf.errors import OutputError, RequestError, RuntimeFailure, TextError
 from exaone4_gguf.proof.checkpoint import Checkpoint, read_checkpoint
 from exaone4_gguf.proof.names import gguf_names
@@ -82,7 +83,7 @@ def imatrix(
         tell(f"going on after {state.done} of {len(tokens)} chunks")
     _collect(checkpoint, tokens, state, target.name, show_progress)
     matrix = ImportanceMatrix(state.entries(ctx_size), (str(data),), len(tokens), ctx_size, str(target))
-    write_imatrix(target, matrix)
+    write_imatrix(followed(target), matrix)
     state.remove()
     return matrix
 
@@ -92,7 +93,7 @@ def _check(target: Path, ctx_size: int, chunks: int | None, force: bool) -> None
         raise RequestError(f"ctx_size is {ctx_size!r}; it must be a whole number from 2 to {_MOST_CTX}")
     if chunks is not None and chunks < 1:
         raise RequestError(f"chunks is {chunks!r}; it must be a whole number above 0")
-    if target.is_dir() or not target.absolute().parent.is_dir():
+    if target.is_dir() or not followed(target).absolute().parent.is_dir():
         raise OutputError(f"{target}: {'it is a folder' if target.is_dir() else 'no such folder'}")
     if target.exists() and not force:
         raise OutputError(f"{target}: it exists already; --force replaces it")

@@ -32,6 +32,10 @@ LAYER = {
 }
 
 _FIRST = re.compile(r"(.*?)layers\.0\.self_attn\.q_proj\.weight")
+_WRAPPER = re.compile(
+    r"\b(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|module|base_layer)\."
+)
+"""What compilers and trainers put around a module, in the middle of names as well."""
 _OUTSIDE = re.compile(r"(?:.*\.)?((?:lm_head|score|qa_outputs)\.(?:weight|bias))")
 _SUFFIXES = (".weight", ".bias")
 
@@ -54,6 +58,7 @@ def without_wrapping(found: Mapping[str, SourceTensor]) -> dict[str, SourceTenso
     Raises:
         CheckpointError: none of them is of EXAONE 4's first layer.
     """
+    found = {_WRAPPER.sub("", name): tensor for name, tensor in found.items()}
     first = next((match for name in found if (match := _FIRST.fullmatch(name))), None)
     if first is None:
         raise CheckpointError("it has no tensor layers.0.self_attn.q_proj.weight")

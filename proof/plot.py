@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from exaone4_gguf.converter.output import followed
 from exaone4_gguf.errors import OutputError
 from exaone4_gguf.proof.report import FileReport, Report, Verdict
 
@@ -33,7 +34,7 @@ def check_plot(path: Path) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise OutputError(f"{path}: a picture is one of {', '.join(FORMATS)}")
-    if path.is_dir() or not path.absolute().parent.is_dir():
+    if path.is_dir() or not followed(path).absolute().parent.is_dir():
         raise OutputError(f"{path}: {'it is a folder' if path.is_dir() else 'no such folder'}")
     if importlib.util.find_spec("matplotlib") is None:
         raise OutputError(f"{path}: pictures need matplotlib: pip install 'exaone4-gguf[plot]'")
@@ -94,11 +95,12 @@ def _drawable(text: str) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
+    place = followed(path)
     try:
-        with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=".plot-") as folder:
+        with tempfile.TemporaryDirectory(dir=place.absolute().parent, prefix=".plot-") as folder:
             drawn = Path(folder, path.name)
             figure.savefig(drawn, dpi=120)
-            os.replace(drawn, path)
+            os.replace(drawn, place)
     except OSError as e:
         raise OutputError(f"{path}: it cannot be written: {e.strerror or e}") from e
 

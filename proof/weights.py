@@ -10,6 +10,7 @@ import numpy as np
 
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.converter.torch_file import read_torch
+from exaone4_gguf.converter.weight_files import unindexed_files
 from exaone4_gguf.errors import CheckpointError
 from exaone4_gguf.proof.configuration import read_json
 from exaone4_gguf.quant.types import TYPES
@@ -35,14 +36,14 @@ def read_weights(folder: Path) -> dict[str, SourceTensor]:
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    """The files in the order in which transformers looks for them; shards without an index are all there are."""
+    """The files in the order in which transformers looks for them; without an index, those that belong together."""
     for name in ("model.safetensors", "pytorch_model.bin"):
         if (folder / name).is_file():
             return [folder / name]
         if (folder / f"{name}.index.json").is_file():
             shards = read_json(folder / f"{name}.index.json").get("weight_map")
             return [folder / str(shard) for shard in sorted(set(shards.values()))] if isinstance(shards, dict) else []
-    return sorted(folder.glob("*.safetensors"))
+    return unindexed_files(folder)
 
 
 def _read_safetensors(path: Path) -> dict[str, SourceTensor]:

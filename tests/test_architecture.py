@@ -63,9 +63,11 @@ OF_THE_CONVERTER = {
     "gguf_file",
     "gguf_values",  # how a GGUF file is read
     "hub",  # where a model's folder is
+    "output",  # where a file is written
     "pipeline",  # how many threads, and weights in a slab
     "source",  # a tensor's bytes and shape
     "torch_file",  # torch's own reading of its files
+    "weight_files",  # which files of a folder without an index belong together
 }
 """What the proof may know of the converter: nothing that reads a configuration, names, factors or weights."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import pytest
 
 from exaone4_gguf import cli
-from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.demo.conversations import CONVERSATIONS
-from exaone4_gguf.quant.imatrix import Entry, ImportanceMatrix
 from exaone4_gguf.quant.native import instructions
 from exaone4_gguf.version import __version__
 from tests.checkpoints import full_config, hybrid_config, random_tensors, write_checkpoint
@@ -217,47 +215,10 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert not list(tmp_path.iterdir())
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> str:
-    return "\n".join(record.message for record in caplog.records)
-
-
-@pytest.mark.parametrize("outtype", ["Q2_K", "IQ4_XS", "IQ4_NL"])
-def test_types_that_want_an_importance_matrix(
-    outtype: str, full: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    convert(full, tmp_path / "a.gguf", outtype, dry_run=True)
-    assert f"{outtype} without an importance matrix costs much quality" in logged(caplog)
-    caplog.clear()
-    sums = np.ones(full_config()["hidden_size"], np.float32)
-    matrix = ImportanceMatrix({"blk.0.attn_q.weight": Entry(sums, 1)}, path="m")
-    convert(full, tmp_path / "a.gguf", outtype, imatrix=matrix, dry_run=True)
-    assert not caplog.records
-    convert(full, tmp_path / "a.gguf", "Q4_K_M", dry_run=True)
-    assert not caplog.records
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["nomatch=q8_0"], "nomatch=Q8_0 has no effect: it matches no tensor; they have names like token_embd"),
-        (["v_proj=q8_0"], "v_proj=Q8_0 has no effect: it matches no tensor"),
-        (["attn_q_norm=q8_0"], "has no effect: what it matches keeps its type, as blk.0.attn_q_norm.weight does"),
-        (["attn_v=q8_0", "attn=q4_0", "attn_v=q6_k"], "attn_v=Q6_K has no effect: other options decide on"),
-        (["attn_v=q8_0", "ATTN=q4_0"], ""),
-    ],
-)
-def test_a_tensor_type_without_effect(options: list[str], told: str, run: Run, full: Path, caplog: Any) -> None:
-    pairs = (word for option in options for word in ("--tensor-type", option))
-    assert run("convert", full, "a.gguf", "--outtype", "Q8_0", "--dry-run", *pairs)[0] == 0
-    assert told in logged(caplog)
-    assert bool(told) == bool(caplog.records)
-
-
-def test_a_checkpoint_without_a_template(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    folder = write_checkpoint(tmp_path / "model", full_config())
-    (folder / "chat_template.jinja").unlink()
-    convert(folder, tmp_path / "a.gguf")
-    assert "the model has no chat template: chat and serve will need one" in logged(caplog)
+def test_an_option_without_effect_is_told_on_stderr(full: Path, tmp_path: Path) -> None:
+    done = shell(f"PROGRAM convert {full} {tmp_path}/a.gguf --tensor-type none=q8_0")
+    assert "--tensor-type none=Q8_0 has no effect: it matches no tensor" in done.stderr
+    assert done.stdout == f"{tmp_path / 'a.gguf'}\n"
 
 
 def test_a_window_may_be_written_if_asked_by_name(run: Run, tmp_path: Path) -> None:
@@ -306,10 +267,64 @@ def help_texts() -> str:
     return "\n".join(f"## {c.command_path}\n\n```\n{c.get_help()}\n```\n" for c in contexts)
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the project by a shell; PROGRAM in it is the program."""
+    command = command.replace("PROGRAM", f"{sys.executable} -m exaone4_gguf")
+    return subprocess.run(
+        ["/bin/sh", "-c", command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        env=os.environ | environment,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
 def test_a_closed_stream_is_nowhere(closed: str) -> None:
-    command = f"{sys.executable} -m exaone4_gguf demo {closed}"
-    assert subprocess.run(["/bin/sh", "-c", command], timeout=60, capture_output=True).returncode == 0
+    assert shell(f"PROGRAM demo {closed}").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command", ["demo", "inspect {}", "inspect {} --json", "chat {} -p hi -n 4", "--version", "-h"]
+)
+@pytest.mark.parametrize(("to", "reason"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left on device")])
+def test_an_answer_that_is_lost_is_no_success(to: str, reason: str, command: str, demo_gguf: Path) -> None:
+    done = shell(f"PROGRAM {command.format(demo_gguf)} {to}")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == f"exaone4-gguf: stdout: {reason}"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_closed_stdout_harms_nobody_who_prints_nothing(demo_gguf: Path, tmp_path: Path) -> None:
+    assert shell(f"PROGRAM inspect {tmp_path}/none.gguf >&-").stderr.endswith("none.gguf: no such file\n")
+
+
+ASCII_ONLY = {"PYTHONUTF8": "0", "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("environment", [{}, ASCII_ONLY, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "POSIX"}])
+def test_korean_is_read_and_written_right_whatever_the_locale(environment: dict[str, str], demo_gguf: Path) -> None:
+    greeting = CONVERSATIONS["greeting-ko"].messages
+    options = f"chat {demo_gguf} --temp 0 -n 60"
+    for command in (
+        f"PROGRAM {options} -p '{greeting[0]['content']}'",
+        f"echo '{greeting[0]['content']}' | PROGRAM {options}",
+    ):
+        done = shell(command, **environment)
+        assert (done.returncode, done.stdout.strip()) == (0, greeting[1]["content"])
+
+
+def test_an_encoding_without_korean_that_was_asked_for_is_an_error(demo_gguf: Path) -> None:
+    done = shell(f"PROGRAM chat {demo_gguf} --temp 0 -p '안녕하세요!'", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 2
+    assert done.stderr.endswith("; with PYTHONIOENCODING=utf-8 it can be printed\n")
+
+
+def test_a_prompt_that_is_not_utf8_is_refused(demo_gguf: Path) -> None:
+    done = shell(f"PROGRAM chat {demo_gguf} -p \"$(printf '\\377')\"")
+    assert done.returncode == 2
+    assert "it is not UTF-8 text" in done.stderr
 
 
 def test_the_version_says_which_kernels_are_used(run: Run) -> None:

@@ -178,3 +178,86 @@ def test_a_split_set_is_complete_or_has_no_first_part(
     monkeypatch.setattr(os, "replace", replace)
     convert(full, tmp_path / "s.gguf", split_max_size=1_000_000, force=True)
     assert replaced == list(reversed(paths))
+
+
+def hidden(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there", "dangling"])
+@pytest.mark.parametrize("relative", [True, False])
+def test_behind_a_symbolic_link_the_file_is_written_and_the_link_stays(
+    relative: bool, there: bool, full: Path, full_gguf: Path, tmp_path: Path
+) -> None:
+    """Through two links, into another folder."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    real, link, first = disk / "real.gguf", tmp_path / "second", tmp_path / "first.gguf"
+    link.symlink_to(os.path.relpath(real, tmp_path) if relative else real)
+    first.symlink_to(link.name)
+    if there:
+        real.write_bytes(OLD)
+        with pytest.raises(OutputError, match="first.gguf: it exists already"):
+            convert(full, first)
+    assert convert(full, first, force=there).paths == (first,)
+    assert (first.readlink(), link.is_symlink(), real.is_symlink()) == (Path(link.name), True, False)
+    assert real.read_bytes() == full_gguf.read_bytes()
+    quantize(full_gguf, first, "Q8_0", force=True)
+    assert first.is_symlink()
+    assert real.read_bytes() == convert(full, tmp_path / "x.gguf", "Q8_0").paths[0].read_bytes()
+    assert not hidden(tmp_path)
+    assert not hidden(disk)
+
+
+def test_links_that_lead_nowhere_are_refused(full: Path, tmp_path: Path) -> None:
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "far").symlink_to(tmp_path / "none" / "x.gguf")
+    for name in ("self", "a", "b"):
+        with pytest.raises(OutputError, match=f"{name}: it is a symbolic link that leads back to itself"):
+            convert(full, tmp_path / name, force=True)
+    with pytest.raises(OutputError, match="none: no such folder, where the link .*far leads"):
+        convert(full, tmp_path / "far", force=True)
+    assert all(path.is_symlink() for path in tmp_path.iterdir())
+
+
+def test_parts_that_are_links(full: Path, tmp_path: Path) -> None:
+    """Each is followed, to a folder of its own; two may not lead to one file."""
+    paths = convert(full, tmp_path / "s.gguf", split_max_size=1_000_000).paths
+    before = [path.read_bytes() for path in paths]
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    paths[0].unlink()
+    paths[0].symlink_to(disk / "one")
+    convert(full, tmp_path / "s.gguf", split_max_size=1_000_000, force=True)
+    assert [path.read_bytes() for path in paths] == before
+    assert (paths[0].is_symlink(), paths[1].is_symlink()) == (True, False)
+    paths[1].unlink()
+    paths[1].symlink_to(disk / "one")
+    with pytest.raises(OutputError, match="two of its files are links to one"):
+        convert(full, tmp_path / "s.gguf", split_max_size=1_000_000, force=True)
+    assert not hidden(tmp_path)
+    assert not hidden(disk)
+
+
+def test_the_input_behind_a_link_is_not_replaced(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "model", full_config())
+    (tmp_path / "link.gguf").symlink_to(folder / "model.safetensors")
+    with pytest.raises(OutputError, match="the target is the input itself"):
+        convert(folder, tmp_path / "link.gguf", force=True)
+
+
+def test_a_run_that_fails_leaves_the_file_behind_a_link(
+    full: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "real").write_bytes(OLD)
+    (tmp_path / "link").symlink_to(disk / "real")
+    monkeypatch.setattr(pipeline, "run", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        convert(full, tmp_path / "link", force=True)
+    assert (disk / "real").read_bytes() == OLD
+    assert not hidden(tmp_path)
+    assert not hidden(disk)

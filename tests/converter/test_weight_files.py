@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from exaone4_gguf.converter.checkpoint import read_tensors, weight_files
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.errors import CheckpointError
+from exaone4_gguf.proof.verify import verify
 from tests.checkpoints import full_config, random_tensors, write_checkpoint
 
 CONFIG = full_config()
@@ -53,6 +54,7 @@ def test_files_that_fit_together_are_converted(names: tuple[str, ...], full_gguf
     folder = write(tmp_path / "EXAONE-4.0-Tiny", *names)
     assert sorted(path.name for path in weight_files(folder)) == sorted(names)
     assert convert(folder, tmp_path / "out.gguf").paths[0].read_bytes() == full_gguf.read_bytes()
+    assert verify(folder, tmp_path / "out.gguf", parts=["metadata", "tensors"]).verdict == "passed"
 
 
 def test_what_trainers_and_disks_leave_beside_the_weights_is_not_read(tmp_path: Path) -> None:

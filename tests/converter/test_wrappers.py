@@ -16,6 +16,7 @@ from exaone4_gguf.converter.classes import CLASSES
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.names import BLOCK_TENSORS, EMBEDDING, LM_HEAD, MODEL_TENSORS
 from exaone4_gguf.errors import CheckpointError
+from exaone4_gguf.proof.verify import verify
 from tests.checkpoints import class_config, full_config, random_tensors, write_checkpoint
 
 Tensors = dict[str, torch.Tensor]
@@ -55,6 +56,7 @@ def test_a_wrapper_that_all_names_have_changes_nothing(kind: str, tied: bool, tm
     folder = write_checkpoint(tmp_path / "b" / "model", config, wrapped)
     expected = convert(plain, tmp_path / "a.gguf").paths[0].read_bytes()
     assert convert(folder, tmp_path / "b.gguf").paths[0].read_bytes() == expected
+    assert verify(folder, tmp_path / "b.gguf", parts=["metadata", "tensors"]).verdict == "passed"
 
 
 @pytest.mark.parametrize("name", ["Exaone4ForSequenceClassification", "Exaone4ForQuestionAnswering", "Exaone4Model"])

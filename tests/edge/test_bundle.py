@@ -212,6 +212,10 @@ def test_an_archive_is_the_folder(demo_gguf: Path, tmp_path: Path) -> None:
         for place in (tmp_path, tmp_path / "again")
     ]
     assert archives[0].read_bytes() == archives[1].read_bytes()
+    (tmp_path / "link.tar").symlink_to(tmp_path / "again" / "x.tar")
+    bundle(demo_gguf, tmp_path / "link.tar", "android", llama_cpp=binaries, tar=True, force=True)
+    assert (tmp_path / "link.tar").is_symlink()
+    assert archives[0].read_bytes() != archives[1].read_bytes()
     with tarfile.open(archives[0]) as tar:
         tar.extractall(tmp_path / "unpacked", filter="data")
     for file in (f for f in folder.rglob("*") if f.is_file()):

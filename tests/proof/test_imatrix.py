@@ -149,6 +149,18 @@ def test_an_existing_file_is_replaced_only_by_force(full: Path, text: Path, tmp_
     assert read_imatrix(tmp_path / "a.gguf").chunk_count == 1
 
 
+def test_behind_a_symbolic_link_the_file_is_replaced(full: Path, text: Path, tmp_path: Path) -> None:
+    link, real = tmp_path / "a.gguf", tmp_path / "real"
+    link.symlink_to(real)
+    imatrix(full, link, text, ctx_size=64, chunks=1)
+    assert link.is_symlink()
+    assert read_imatrix(real).chunk_count == 1
+    real.unlink()
+    real.symlink_to(link)
+    with pytest.raises(Exaone4Error, match="leads back to itself"):
+        imatrix(full, link, text, ctx_size=64, chunks=1, force=True)
+
+
 @pytest.mark.parametrize("outtype", ["Q4_K_M", "Q6_K", "Q4_0", "Q2_K", "IQ4_XS"])
 def test_files_made_with_it_are_verified(
     outtype: str, full: Path, matrix: tuple[Path, ImportanceMatrix], tmp_path: Path

@@ -40,6 +40,13 @@ def test_parts_that_did_not_run_are_not_drawn(full: Path, full_gguf: Path, tmp_p
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
+def test_behind_a_symbolic_link_the_file_is_replaced(full: Path, full_gguf: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.png").symlink_to("real.png")
+    save_plot(verify(full, full_gguf, parts=["metadata"]), tmp_path / "a.png")
+    assert (tmp_path / "a.png").is_symlink()
+    assert (tmp_path / "real.png").stat().st_size > 1000
+
+
 @pytest.mark.parametrize(
     ("name", "message"), [("a.txt", "a picture is one of"), ("none/a.png", "no such folder"), ("f.png", "a folder")]
 )
