@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -118,17 +119,22 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing was written", INTERRUPTED)
     except (OSError, UnicodeError, MemoryError) as e:
-        where = "stdout: " if _abandon_stdout() else ""
+        _abandon_stdout()
         if isinstance(e, BrokenPipeError):
             sys.exit(INTERRUPTED)
-        _fail(where + _system_error(e), 2)
+        _fail(_system_error(e), 2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+_LOST = (errno.EBADF, errno.ENOSPC, errno.EIO, errno.EFBIG)
+"""Why writing to a stream fails; files, which have names, are written elsewhere."""
 
 
 def _system_error(e: OSError | UnicodeError | MemoryError) -> str:
     """What the operating system refused, in one line."""
     if isinstance(e, OSError) and e.strerror:
-        return f"{e.filename}: {e.strerror}" if e.filename else e.strerror
+        where = e.filename or ("stdout" if e.errno in _LOST else "")
+        return f"{where}: {e.strerror}" if where else e.strerror
     hint = "; with PYTHONIOENCODING=utf-8 it can be printed" if isinstance(e, UnicodeEncodeError) else ""
     return f"{type(e).__name__}: {e}{hint}"
 
@@ -151,15 +157,10 @@ def _speak_utf8() -> None:
             stream.reconfigure(encoding="utf-8", errors="strict" if stream is sys.stdin else "surrogateescape")
 
 
-def _abandon_stdout() -> bool:
-    """What is still in its buffer would fail again at the end; returns whether it fails."""
-    try:
-        sys.stdout.flush()
-    except (OSError, UnicodeError):
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+def _abandon_stdout() -> None:
+    """Nobody reads it, or its disk is full: what is still in the buffer would fail again at the end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str, code: int) -> NoReturn:
