@@ -35,6 +35,13 @@ class _CacheType(click.ParamType[int]):
         return number
 
 
+def _presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """What a shell completes."""
+    from exaone4_gguf.runtime.sampling import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete.lower())]
+
+
 LOADING_OPTIONS = (
     click.option(
         "-c",
@@ -85,7 +92,12 @@ _ANSWER_OPTIONS = (
     click.option("--reasoning-budget", type=int, metavar="N", help="The most tokens of thought."),
     click.option("--reasoning-minimum", type=click.IntRange(min=0), metavar="N", help="The least tokens of thought."),
     click.option("-n", "--predict", "max_tokens", type=int, metavar="N", help="The most tokens of an answer."),
-    click.option("--preset", metavar="NAME", help="Sampling: answer, reasoning, steady, korean or greedy."),
+    click.option(
+        "--preset",
+        metavar="NAME",
+        shell_complete=_presets,
+        help="Sampling: answer, reasoning, steady, korean or greedy.",
+    ),
     click.option("--temp", "temperature", type=float, help="Temperature; 0 is greedy."),
     click.option("--top-k", type=int),
     click.option("--top-p", type=float),

@@ -168,6 +168,13 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _types(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The file types, as a shell completes them."""
+    from exaone4_gguf.quant.recipes import FILE_TYPES
+
+    return [name for name in FILE_TYPES if name.startswith(incomplete.upper())]
+
+
 def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that convert and quantize share."""
     options = (
@@ -209,7 +216,13 @@ def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
 @cli.command()
 @click.argument("model_dir")
 @click.argument("out", type=_Target())
-@click.option("--outtype", default="auto", metavar="TYPE", help="File type; by default the checkpoint's own dtype.")
+@click.option(
+    "--outtype",
+    default="auto",
+    metavar="TYPE",
+    shell_complete=_types,
+    help="File type; by default the checkpoint's own dtype.",
+)
 @click.option("--verify", "then_verify", is_flag=True, help="Verify what was written, all but its behaviour.")
 @click.option(
     "--template-for-llama-server",
@@ -236,7 +249,7 @@ def convert(model_dir: str, out: Path, outtype: str, then_verify: bool, **option
 @cli.command()
 @click.argument("infile", metavar="IN.gguf", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT.gguf", type=_Target())
-@click.argument("outtype", metavar="TYPE")
+@click.argument("outtype", metavar="TYPE", shell_complete=_types)
 @click.option("--allow-requantize", is_flag=True, help="Quantize what is quantized already; it costs quality.")
 @_quantizing
 def quantize(infile: Path, out: Path, outtype: str, **options: Any) -> None:

@@ -9,12 +9,13 @@ from enum import Enum, auto
 from pathlib import Path
 
 from exaone4_gguf.errors import CommandError
+from exaone4_gguf.runtime.markdown_stream import code_blocks
 from exaone4_gguf.runtime.screen import Screen
 from exaone4_gguf.runtime.session import Session
 from exaone4_gguf.runtime.tools import Tool
 
 # "/etc/passwd is a file" is a message, and so is what begins with a blank.
-_COMMAND = re.compile(r"/([A-Za-z]*)(?:\s+(.*))?", re.DOTALL)
+_COMMAND = re.compile(r"/([A-Za-z]*!?)(?:\s+(.*))?", re.DOTALL)
 
 
 class Next(Enum):
@@ -109,7 +110,14 @@ def _system(session: Session, screen: Screen, argument: str) -> Next:
 
 
 def _save(session: Session, screen: Screen, argument: str) -> Next:
-    session.save(_file(argument, "save"))
+    file = _file(argument, "save")
+    if file.exists():
+        raise CommandError(f"{file}: it is there already; /save! {argument} replaces it")
+    return _save_over(session, screen, argument)
+
+
+def _save_over(session: Session, screen: Screen, argument: str) -> Next:
+    session.save(_file(argument, "save!"))
     screen.note(f"{len(session.messages)} messages saved")
     return Next.READ
 
@@ -117,6 +125,24 @@ def _save(session: Session, screen: Screen, argument: str) -> Next:
 def _load(session: Session, screen: Screen, argument: str) -> Next:
     session.load(_file(argument, "load"))
     screen.note(f"{len(session.messages)} messages loaded")
+    screen.conversation(session.turns[-_SHOWN:])
+    return Next.READ
+
+
+_SHOWN = 6
+"""Messages of a loaded conversation that are shown: its last ones."""
+
+
+def _copy(session: Session, screen: Screen, argument: str) -> Next:
+    if argument not in ("", "code"):
+        raise CommandError("write /copy for the last answer, or /copy code for its last block of code")
+    text = session.last_answer
+    if argument == "code":
+        text = next(reversed(code_blocks(text)), "")
+    if not text:
+        raise CommandError(f"there is no {'code in the last answer' if argument else 'answer'} to copy")
+    screen.copy(text)
+    screen.note(f"{len(text):,} characters given to the terminal's clipboard")
     return Next.READ
 
 
@@ -148,7 +174,9 @@ COMMANDS = {
     "reasoning": Command("[on|off|budget N]", "think before answering, for at most N tokens", _reasoning),
     "tools": Command("", "list the tools that the model may call", _tools),
     "system": Command("[TEXT]", "set the system prompt, or show it; - removes it", _system),
+    "copy": Command("[code]", "copy the last answer, or its last block of code", _copy),
     "save": Command("FILE", "save the conversation as JSON", _save),
+    "save!": Command("FILE", "the same, and replace the file", _save_over),
     "load": Command("FILE", "go on with a saved conversation", _load),
     "reset": Command("", "forget the conversation, but for the system prompt", _reset),
     "retry": Command("", "answer the last message again", _retry),

@@ -8,20 +8,23 @@ terminal.
 
 from __future__ import annotations
 
+import base64
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
 from io import StringIO, TextIOWrapper
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from exaone4_gguf.errors import CommandError
 from exaone4_gguf.runtime.events import Content, Event, Reasoning, Rethought, ToolCall, ToolCallEnd
 from exaone4_gguf.runtime.loose_json import UnreadableError, read
 from exaone4_gguf.runtime.markdown_stream import MarkdownStream
+from exaone4_gguf.runtime.messages import normalized
 from exaone4_gguf.runtime.reply import Usage
 from exaone4_gguf.runtime.toolbox import as_call
 from exaone4_gguf.runtime.turn import OUT_OF_ROUNDS, Turn
@@ -168,6 +171,26 @@ class Screen:
     def called(self, call: ToolCall, result: str) -> None:
         """Show a call and its result."""
         self.note(f"{shortened(_as_call(call))} -> {shortened(result)}")
+
+    def conversation(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Show what was said, each message in a line."""
+        for message in normalized(messages):
+            called = ", ".join(call["function"]["name"] for call in message.get("tool_calls") or ())
+            text = message.get("content") or (f"calls {called}" if called else "")
+            self.note(f"{message['role']}: {shortened(printable(str(text)))}")
+
+    def copy(self, text: str) -> None:
+        """Put the text into the clipboard of the terminal (OSC 52).
+
+        Raises:
+            CommandError: there is no terminal.
+        """
+        terminal = next((stream for stream in (self._out, self._err) if stream.isatty()), None)
+        if terminal is None:
+            raise CommandError("there is no terminal, whose clipboard it could be")
+        encoded = base64.b64encode(text.encode("utf-8", "replace")).decode()
+        terminal.write(f"\x1b]52;c;{encoded}\x07")
+        terminal.flush()
 
     def status(self, turn: Turn, n_ctx: int) -> None:
         """What the turn took, in a line."""

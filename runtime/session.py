@@ -62,12 +62,19 @@ class Session:
         """The whole conversation."""
         return self._after_system(self.turns)
 
+    @property
+    def last_answer(self) -> str:
+        """What the model said last; empty if it said nothing."""
+        said = (message.get("content") for message in reversed(self.turns) if message.get("role") == "assistant")
+        return str(next((text for text in said if text), ""))
+
     def save(self, path: Path) -> None:
-        """Write the conversation as JSON: an object with ``messages``, as OpenAI's clients send it.
+        """Write the conversation as JSON: an object with ``messages``, as OpenAI's clients send it. Links are followed.
 
         Raises:
             OutputError: it cannot be written, or would replace a file that is no conversation.
         """
+        path = _followed(path)
         if path.exists() and not _holds_conversation(path):
             raise OutputError(f"{path}: it exists and holds no conversation; it was not replaced")
         text = json.dumps({"messages": self.messages}, ensure_ascii=False, indent=1) + "\n"
@@ -100,6 +107,14 @@ class Session:
 
     def _after_system(self, turns: Sequence[Message]) -> list[Message]:
         return [*([{"role": "system", "content": self.system}] if self.system else []), *turns]
+
+
+def _followed(path: Path) -> Path:
+    """The file behind links, which is replaced instead of them."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError) as e:
+        raise OutputError(f"{path}: {getattr(e, 'strerror', None) or e}") from None
 
 
 def _read_messages(path: Path) -> list[Message]:

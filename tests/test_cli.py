@@ -259,6 +259,28 @@ def test_the_demo_answers(run: Run) -> None:
     assert dice == f"You rolled {rolled[0]} and {rolled[1]}, {sum(rolled)} in total."
 
 
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("exaone4-gguf convert a b --outtype q4_k", ["Q4_K_M", "Q4_K_S"]),
+        ("exaone4-gguf convert a b --outtype bf", ["BF16"]),
+        ("exaone4-gguf quantize a b iq4", ["IQ4_NL", "IQ4_XS"]),
+        ("exaone4-gguf chat a --preset ", ["answer", "reasoning", "steady", "korean", "greedy"]),
+        ("exaone4-gguf chat a --preset st", ["steady"]),
+    ],
+)
+def test_a_shell_completes_types_and_presets(words: str, completed: list[str]) -> None:
+    asked = {
+        **os.environ,
+        "_EXAONE4_GGUF_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    program = "import sys; sys.argv[0] = 'exaone4-gguf'; from exaone4_gguf.cli import main; main()"
+    answer = subprocess.run([sys.executable, "-c", program], env=asked, capture_output=True, text=True, timeout=60)
+    assert sorted(answer.stdout.split()) == sorted(f"plain,{name}" for name in completed)
+
+
 def help_texts() -> str:
     """Every command's --help, as docs/cli.md holds it."""
     group = click.Context(cli.cli, info_name="exaone4-gguf", terminal_width=100, **cli.cli.context_settings)

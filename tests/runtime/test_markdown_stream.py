@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from exaone4_gguf.runtime import markdown_stream
-from exaone4_gguf.runtime.markdown_stream import MAX_WIDTH, MarkdownStream, block_starts
+from exaone4_gguf.runtime.markdown_stream import MAX_WIDTH, MarkdownStream, block_starts, code_blocks
 
 TEXT = """# 제목
 
@@ -97,3 +97,20 @@ def test_more_than_the_screen_holds_is_not_painted(monkeypatch: pytest.MonkeyPat
 
 def test_lines_are_not_wider_than_can_be_read() -> None:
     assert max(map(len, shown("word " * 100, width=300).splitlines())) <= MAX_WIDTH
+
+
+CODE = "def f():\n    return 1  # " + "a long line " * 20 + "\n\n  x  \nend"
+
+
+def test_code_is_as_it_is_written() -> None:
+    """No blanks around it, and no line broken: the terminal breaks it, and gives it back whole."""
+    assert shown(f"Text\n\n```python\n{CODE}\n```\n") == f"Text\n\n{CODE}\n"
+    in_a_list = shown(f"1. one\n\n   ```\n   {CODE.splitlines()[1]}\n   ```\n2. two")
+    assert CODE.splitlines()[1] in in_a_list
+    assert "cd /tmp && " + "x" * 200 in shown("> ```\n> cd /tmp && " + "x" * 200 + "\n> ```")
+
+
+def test_blocks_of_code_are_found() -> None:
+    text = f"a\n```sh\nls\n```\n- b\n\n  ~~~\n  {CODE.splitlines()[1].strip()}\n  ~~~\n"
+    assert code_blocks(text) == ["ls", CODE.splitlines()[1].strip()]
+    assert code_blocks("`a` only") == []

@@ -121,6 +121,30 @@ def test_another_file_is_not_replaced(tmp_path: Path) -> None:
     assert file.read_text() == "years of work"
 
 
+def test_links_are_followed(tmp_path: Path) -> None:
+    """The file behind a link is replaced, and one that is not there yet is made."""
+    session, _ = session_with(says("One"))
+    session.ask("1")
+    (tmp_path / "folder").mkdir()
+    link = tmp_path / "link.json"
+    link.symlink_to("folder/talk.json")
+    for _ in range(2):
+        session.save(link)
+        assert link.is_symlink()
+        assert len(json.loads((tmp_path / "folder/talk.json").read_text())["messages"]) == 2
+    (tmp_path / "round.json").symlink_to("round.json")
+    with pytest.raises(OutputError, match=r"round.json"):
+        session.save(tmp_path / "round.json")
+
+
+def test_the_last_answer() -> None:
+    session, _ = session_with(says("One"), calls('{"sides": 6}'), says("Two"))
+    assert session.last_answer == ""
+    session.ask("1")
+    session.ask("2")
+    assert session.last_answer == "Two "
+
+
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file or directory"):
         session_with()[0].save(tmp_path / "none" / "a.json")

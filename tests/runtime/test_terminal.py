@@ -333,7 +333,7 @@ def test_what_is_pasted_while_the_model_answers(start: Start, tmp_path: Path) ->
 
 
 def test_a_message_of_several_lines_is_found_again_in_the_next_talk(start: Start, tmp_path: Path) -> None:
-    for typed in (paste("one\ntwo"), "\x1b[A\x1b[A"):
+    for typed in (paste("one\ntwo"), "\x1b[A" * 3):
         terminal = start()
         terminal.expect("> ")
         terminal.type(typed + "\r")

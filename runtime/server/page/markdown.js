@@ -12,6 +12,11 @@ const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])(?:\s+(.*)|)$/;
 const QUOTE = /^ {0,3}> ?(.*)$/;
 const TABLE_RULE = /^\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)*\|?\s*$/;
 
+/** LaTeX, which stays as it is written. A dollar sign opens as in pandoc; bold text is no formula. */
+const FORMULA =
+  /^(?:\\\([^]*?\\\)|\\\[[^]*?\\\]|\$\$[^]+?\$\$|\$(?![\s$])(?:(?!\*\*)[^$\n])*?(?<![\s\\])\$(?!\d)|\\begin\{(\w+\*?)\}[^]*?\\end\{\1\})/;
+const FORMULA_BEGINS = /^ {0,3}(?:\\\[|\$\$|\\begin\{\w+\*?\})/;
+
 /** Shows Markdown in an element; `show` may be called again and again with more text, and redraws only what changed. */
 export class Markdown {
   #root;
@@ -52,6 +57,8 @@ function blockAt(lines, at, depth) {
   const line = lines[at];
   const fence = FENCE.exec(line);
   if (fence) return codeAt(lines, at, fence);
+  const formula = formulaEnd(lines, at);
+  if (formula) return [{ kind: "paragraph", text: lines.slice(at, formula).join("\n") }, formula];
   const heading = HEADING.exec(line);
   if (heading) return [{ kind: "heading", level: heading[1].length, text: heading[2] }, at + 1];
   if (RULE.test(line)) return [{ kind: "rule" }, at + 1];
@@ -61,6 +68,16 @@ function blockAt(lines, at, depth) {
   }
   if (line.includes("|") && TABLE_RULE.test(lines[at + 1] ?? "")) return tableAt(lines, at);
   return paragraphAt(lines, at);
+}
+
+/** Behind the lines of a formula that begins a line, so that a sign in it begins no list; it may still be growing. */
+function formulaEnd(lines, at) {
+  if (!FORMULA_BEGINS.test(lines[at])) return 0;
+  for (let end = at; end < lines.length; end += 1) {
+    if (!lines[end].trim()) return 0; // No formula has a blank line in it.
+    if (FORMULA.test(lines.slice(at, end + 1).join("\n").trim())) return end + 1;
+  }
+  return lines.length;
 }
 
 function codeAt(lines, at, [, mark, language]) {
@@ -130,7 +147,8 @@ function cellsOf(line) {
 
 function paragraphAt(lines, at) {
   let end = at + 1;
-  while (end < lines.length && lines[end].trim() && !startsBlock(lines[end]) && !ITEM.test(lines[end])) end += 1;
+  const goesOn = (line) => line.trim() && !startsBlock(line) && !ITEM.test(line) && !FORMULA_BEGINS.test(line);
+  while (end < lines.length && goesOn(lines[end])) end += 1;
   return [{ kind: "paragraph", text: lines.slice(at, end).join("\n") }, end];
 }
 
@@ -216,7 +234,7 @@ function inline(text, depth = 0) {
       flush();
       nodes.push(found.node);
       at += found.length;
-    } else if (text[at] === "\\" && /[!-/:-@[-`{-~]/.test(text[at + 1] ?? "")) {
+    } else if (text[at] === "\\" && /[!-'*-/:-@\\^-`|~]/.test(text[at + 1] ?? "")) {
       plain += text[at + 1];
       at += 2;
     } else if (text[at] === "\n") {
@@ -234,6 +252,9 @@ function inline(text, depth = 0) {
 
 function spanAt(text, at, depth, missing) {
   switch (text[at]) {
+    case "\\":
+    case "$":
+      return formulaAt(text, at);
     case "`":
       return codeSpan(text, at, missing);
     case "[":
@@ -248,6 +269,11 @@ function spanAt(text, at, depth, missing) {
     default:
       return null;
   }
+}
+
+function formulaAt(text, at) {
+  const found = FORMULA.exec(text.slice(at, at + 4096));
+  return found && { node: element("span", { className: "formula", textContent: found[0] }), length: found[0].length };
 }
 
 function codeSpan(text, at, missing) {

@@ -27,6 +27,7 @@ from exaone4_gguf.runtime.server import serve
 from exaone4_gguf.runtime.server.serve import Server
 from tests.dictation import dictating
 from tests.runtime.server.running import running, wait_until
+from tests.runtime.test_mathematics import FORMULAS
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -322,6 +323,19 @@ def test_markdown(opened: Open, echo: Server) -> None:
     assert page.text(".answer pre") == "def f(x):\n    return x  # **not bold**"
     assert page.text(".answer figcaption span") == "python"
     assert len(shown.find_elements(By.TAG_NAME, "hr")) == 1
+
+
+def test_formulas_stay_as_they_are_written(opened: Open, echo: Server) -> None:
+    """As at the terminal; and a price is none."""
+    page = opened(echo)
+    for formula in FORMULAS:
+        page.click("#new")
+        page.say(formula)
+        assert page.js("return document.querySelector('.answer .text').innerText").strip() == formula
+        assert not page.all(".answer .text :is(li, em, h3)")
+    page.click("#new")
+    page.say(r"**$5** and **10$** \* \_ \$ C:\\x `\(code\)`")
+    assert page.text(".answer .text") == r"$5 and 10$ * _ $ C:\x \(code\)"
 
 
 def test_streamed_markdown_is_what_the_whole_text_gives(opened: Open, echo: Server) -> None:
