@@ -24,6 +24,9 @@ PARTS = ("metadata", "tensors", "head", "tokenizer", "template", "behaviour")
 _COLOURS = {"passed": "green", "failed": "bold red", "not evaluated": "yellow"}
 _WIDE = 200
 """Columns where there is no terminal, so that no table is cut."""
+_WIDEST = 10_000
+_WORDS = ("file", "type", "verdict")
+"""The columns of the table that hold no numbers."""
 _MOST = 20
 """Findings of a part that are printed; --json has all."""
 
@@ -172,7 +175,7 @@ def _show_costs(console: Console, report: Report) -> None:
     from rich.text import Text
 
     table = _costs(report, named=True)
-    if console.measure(table).minimum <= console.width:
+    if console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum <= console.width:
         console.print(table, soft_wrap=False)
         return
     for file in report.files:
@@ -185,10 +188,11 @@ def _costs(report: Report, *, named: bool) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 1 + named, 0, 0), header_style="cyan")
-    columns = ("file", "type", "size", "bits", "verdict", "mean KL", "99% KL", "same top", "perplexity", "checkpoint's")
-    for i, heading in enumerate(columns):
-        if named or heading != "file":
-            table.add_column(heading, justify="right" if 2 <= i <= 3 or i >= 5 else "left", no_wrap=True)
+    columns = ["file"] * named + ["type", "size", "bits", "verdict"]
+    if any(file.figures("behaviour") for file in report.files):
+        columns += ["mean KL", "99% KL", "same top", "perplexity", "checkpoint's"]
+    for heading in columns:
+        table.add_column(heading, justify="left" if heading in _WORDS else "right", no_wrap=True)
     for file in report.files:
         row = [Path(file.path).name] * named
         row += [file.file_type, decimal(file.size), f"{file.bits_per_weight:.2f}", file.verdict]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from exaone4_gguf.converter.checkpoint import load_json
 from exaone4_gguf.errors import ConfigError
 from exaone4_gguf.proof.quiet import quietly
 
@@ -109,13 +110,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file holds none.
     """
-    try:
-        value = json.loads(path.read_bytes()) if path.is_file() else {}
-    except (OSError, ValueError, RecursionError) as e:
-        raise ConfigError(f"{path}: it cannot be read as JSON: {e}") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: not a JSON object")
-    return value
+    return load_json(path, ConfigError) if path.is_file() else {}
 
 
 def read_configuration(folder: Path) -> Configuration:
@@ -125,9 +120,7 @@ def read_configuration(folder: Path) -> Configuration:
         ConfigError: it is missing, transformers cannot read it, or it says what llama.cpp's exaone4 does not compute.
     """
     path = folder / "config.json"
-    if not path.is_file():
-        raise ConfigError(f"{path}: no such file")
-    raw = read_json(path)
+    raw = load_json(path, ConfigError)
     try:
         return replace(_read(raw), pooling=read_pooling(folder))
     except ConfigError as e:
@@ -198,9 +191,9 @@ def _head_dim(config: Any) -> int:
 
 
 def token_ids(value: Any) -> tuple[int, ...]:
-    """The ids of an ``eos_token_id``, which may be one, several or none."""
+    """The ids of an ``eos_token_id``, which may be one, several or none; -1 is none."""
     ids = value if isinstance(value, list) else [value]
-    return tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool))
+    return tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool) and i >= 0)
 
 
 def _written_out(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from exaone4_gguf.errors import GGUFError, RuntimeFailure, TokenizerError
 from exaone4_gguf.proof.corpus import tokenizer_texts
 from exaone4_gguf.proof.quiet import quietly
 from exaone4_gguf.proof.report import Finding, Part, Verdict, judged, not_evaluated
-from exaone4_gguf.proof.vocabulary import END_KEYS, PREFIX, ROLES, Vocabulary
+from exaone4_gguf.proof.vocabulary import ALL_ENDS, END_KEYS, PREFIX, ROLES, Vocabulary
 from exaone4_gguf.runtime.model import Model
 
 NAME = "tokenizer"
@@ -124,6 +124,8 @@ def _wrong_ends(expected: Vocabulary, gguf: GGUFFile) -> Iterator[Finding]:
     missing = [i for i in ends if i not in found]
     for i in missing[: max(0, len(missing) - max(0, len(ends) - room))]:
         yield Finding(PREFIX + END_KEYS[0], f"no key says that an answer ends at {i}")
+    if (told := gguf.get(ALL_ENDS)) is not None and set(told) != set(ends):
+        yield Finding(ALL_ENDS, f"is {told}; the folder's ends are {ends}")
     if ends and found[0] is not None and found[0] != ends[0] and found[0] in ends:
         yield Finding(PREFIX + END_KEYS[0], f"is {found[0]}; the folder's end of turn is {ends[0]}")
 

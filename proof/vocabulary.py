@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ ROLES = {"bos": "bos_token_id", "unk": "unknown_token_id", "pad": "padding_token
 
 END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 """llama.cpp ends an answer at each of these."""
+ALL_ENDS = "exaone4_gguf.end_token_ids"
+"""A key of this project's, for more end tokens than llama.cpp has keys."""
 
 PREFIX = "tokenizer.ggml."
 
@@ -65,12 +67,22 @@ def read_vocabulary(own: Any, config: Configuration, folder: Path) -> Vocabulary
         tokens,
         types,
         [merge if isinstance(merge, str) else " ".join(merge) for merge in settings["model"]["merges"]],
-        {key: i for role, key in ROLES.items() if (i := getattr(own, f"{role}_token_id")) is not None},
+        dict(_special(own, folder)),
         _ends(own, config, folder),
         adds_bos,
         adds_eos,
         PRE_TOKENIZERS.get(_pattern(settings["pre_tokenizer"])),
     )
+
+
+def _special(own: Any, folder: Path) -> Iterator[tuple[str, int]]:
+    """What the tokenizer does not name, generation_config.json or config.json may; unk is the tokenizer's alone."""
+    files = [read_json(folder / name) for name in ("generation_config.json", "config.json")]
+    for role, key in ROLES.items():
+        others = [token_ids(file.get(f"{role}_token_id")) for file in files if role != "unk"]
+        named = [i for ids in (token_ids(getattr(own, f"{role}_token_id")), *others) for i in ids]
+        if named:
+            yield key, named[0]
 
 
 def _ends(own: Any, config: Configuration, folder: Path) -> tuple[int, ...]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from exaone4_gguf.converter.checkpoint import weight_files
+from exaone4_gguf.converter.disguise import disguise
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.converter.torch_file import read_torch
-from exaone4_gguf.converter.weight_files import unindexed_files
 from exaone4_gguf.errors import CheckpointError
-from exaone4_gguf.proof.configuration import read_json
 from exaone4_gguf.quant.types import TYPES
 
 DTYPES = ("F32", "F16", "BF16")
@@ -25,25 +24,13 @@ def read_weights(folder: Path) -> dict[str, SourceTensor]:
         CheckpointError: there are none, or a file is damaged.
     """
     tensors: dict[str, SourceTensor] = {}
-    for path in _files(folder):
+    for path in weight_files(folder):
         try:
             tensors |= read_torch(path) if path.suffix == ".bin" else _read_safetensors(path)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
-            raise CheckpointError(f"{path}: it cannot be read: {e}") from None
-    if not tensors:
-        raise CheckpointError(f"{folder}: no weights")
+            told = disguise(path)
+            raise CheckpointError(f"{path}: it is {told}" if told else f"{path}: it cannot be read: {e}") from None
     return tensors
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    """The files in the order in which transformers looks for them; without an index, those that belong together."""
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            return [folder / name]
-        if (folder / f"{name}.index.json").is_file():
-            shards = read_json(folder / f"{name}.index.json").get("weight_map")
-            return [folder / str(shard) for shard in sorted(set(shards.values()))] if isinstance(shards, dict) else []
-    return unindexed_files(folder)
 
 
 def _read_safetensors(path: Path) -> dict[str, SourceTensor]:

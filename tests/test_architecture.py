@@ -59,6 +59,8 @@ def test_imports_go_one_way(room: str) -> None:
 FALLBACK = "converters_reading"
 """The one module of the proof that may ask the converter what a checkpoint says; verify falls back to it by name."""
 OF_THE_CONVERTER = {
+    "checkpoint",  # which files a folder has, and its JSON
+    "disguise",  # what a file is that is none of them
     "fingerprint",  # a digest of tensors that are given to it
     "gguf_file",
     "gguf_values",  # how a GGUF file is read

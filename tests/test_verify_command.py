@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,59 @@ def test_several_files_are_put_side_by_side(run: Run, full: Path, full_gguf: Pat
     assert heading.split()[:2] == ["file", "type"]
     assert [row.split()[0] for row in rows] == ["full.gguf", "wrong.gguf"]
     assert (tmp_path / "a.svg").exists()
+
+
+@pytest.fixture
+def at_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal of 80 columns, without colours."""
+    for name, value in {"TTY_COMPATIBLE": "1", "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("at_80_columns")
+def test_several_files_are_legible_at_80_columns(
+    run: Run, full: Path, full_gguf: Path, wrong: Path, tmp_path: Path
+) -> None:
+    """Nothing is cut, no word is broken, no line is longer than the terminal."""
+    named = tmp_path / "EXAONE-4.0-1.2B-of-our-own-fine-tune-Q4_K_M.gguf"
+    shutil.copy(full_gguf, named)
+    _, out, _ = run("verify", full, named, wrong, "--only", "behaviour", "--only", "tensors", "--tokens", 16)
+    lines = out.splitlines()
+    assert all(len(line.rstrip()) <= 80 for line in lines if str(tmp_path) not in line), out
+    assert "…" not in out
+    assert named.name in lines
+    for word in ("perplexity", "checkpoint's", "BF16", "same top"):
+        assert word in "\n".join(lines[lines.index(named.name) :])
+    broken = [line.split() for line in lines]
+    assert {"values", "wrong,"} <= {word for words in broken for word in words}
+
+
+@pytest.mark.usefixtures("at_80_columns")
+def test_notes_do_not_run_into_the_progress_and_transformers_is_quiet(
+    run: Run, full_gguf: Path, full: Path, tmp_path: Path
+) -> None:
+    """This configuration makes transformers warn of max_position_embeddings."""
+    folder = tmp_path / "model"
+    shutil.copytree(full, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 8192}))
+    _, _, err = run("verify", folder, full_gguf, "--tokens", 16)
+    assert "transformers" not in err
+    assert "max_position_embeddings" not in err
+    note = "llama.cpp needs 0.5 GB of memory for full.gguf"
+    before = err[: err.index(note)]
+    assert "behaviour" not in before
+    assert before == "" or before[-1] in "\n\r" or before.endswith("\x1b[2K")
+    assert err[err.index(note) + len(note)] == "\n"
+
+
+def test_another_model_is_told_first_and_shortly(run: Run, hybrid: Path, full_gguf: Path) -> None:
+    code, out, _ = run("verify", hybrid, full_gguf, "--only", "metadata", "--only", "tensors", "--only", "tokenizer")
+    assert code == 1
+    heading, first, *rest = out.rstrip().splitlines()
+    assert heading.endswith("failed")
+    assert first.startswith("another model: ")
+    assert [line.split()[0] for line in rest] == ["metadata", "tensors", "tokenizer"]
 
 
 def test_json_is_for_programs(run: Run, full: Path, full_gguf: Path, wrong: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.errors import OutputError
-from exaone4_gguf.proof.plot import check_plot, save_plot
+from exaone4_gguf.proof.plot import check_plot, draw, save_plot
 from exaone4_gguf.proof.report import Report
 from exaone4_gguf.proof.verify import verify
 from tests.proof.wrong_files import FAULTS
@@ -33,6 +34,26 @@ def test_one_file_and_several(name: str, report: Report, tmp_path: Path) -> None
         assert b"blk.1.attn_q.weight" in one  # the wrong tensor, by name
         assert b"same top" in several
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_korean_name_is_drawn_or_replaced_without_a_word(report: Report, tmp_path: Path) -> None:
+    """Whether a font has it or not: no box, no warning."""
+    named = replace(report, model="한국어 모델 🦙", files=tuple(replace(f, path="서울.gguf") for f in report.files))
+    save_plot(named, tmp_path / "a.png")
+    save_plot(replace(named, files=named.files[:1]), tmp_path / "b.png")
+
+
+def test_labels_are_inside_the_frame(report: Report) -> None:
+    for shown in (report, replace(report, files=report.files[:1])):
+        figure = draw(shown)
+        figure.draw_without_rendering()
+        for axes in figure.axes:
+            frame = axes.get_window_extent()
+            for label in axes.texts:
+                box = label.get_window_extent()
+                assert frame.x0 <= box.x0 < box.x1 <= frame.x1, label.get_text()
+                assert frame.y0 <= box.y0 < box.y1 <= frame.y1, label.get_text()
 
 
 def test_parts_that_did_not_run_are_not_drawn(full: Path, full_gguf: Path, tmp_path: Path) -> None:

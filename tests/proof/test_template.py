@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,57 @@ def test_what_an_edit_changes_is_told_by_conversation(full: Path, full_gguf: Pat
 def test_a_template_that_fails_is_told(full: Path, full_gguf: Path, own: Any, tmp_path: Path) -> None:
     part = checked(full, with_template(full_gguf, tmp_path / "a.gguf", lambda t: t + "{{ none.x.y }}"), own)
     assert "the file's template fails on it" in {f.what for f in part.findings}
+
+
+BROKEN = {
+    "does not compile": "{% if true %}",
+    "fails": "{{ none.x.y }}",
+    "fails with tools": "{% if tools %}{{ none.x.y }}{% endif %}",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_template_that_fails_on_both_sides_is_not_evaluated(
+    name: str, full: Path, full_gguf: Path, tmp_path: Path
+) -> None:
+    """That two fail alike says nothing of the file."""
+    folder, broken = with_templates(full, tmp_path, lambda text: text + BROKEN[name]), BROKEN[name]
+    part = checked(folder, with_template(full_gguf, tmp_path / "a.gguf", lambda t: t + broken), own_tokenizer(folder))
+    assert part.verdict is Verdict.NOT_EVALUATED
+    assert "fails in transformers as well" in part.summary
+
+
+def test_a_refusal_is_an_answer(full: Path, full_gguf: Path, tmp_path: Path) -> None:
+    """raise_exception is the template's own word, and the same on both sides."""
+    refusing = "{% if tools %}{{ raise_exception('no tools here') }}{% endif %}"
+    folder = with_templates(full, tmp_path, lambda text: refusing + text)
+    part = checked(folder, with_template(full_gguf, tmp_path / "a.gguf", lambda t: refusing + t), own_tokenizer(folder))
+    assert part.verdict is Verdict.PASSED
+
+
+def with_templates(full: Path, tmp_path: Path, change: Any) -> Path:
+    """A folder with other templates: a text, or a list of names and texts."""
+    folder = tmp_path / "model"
+    shutil.copytree(full, folder)
+    template = change((folder / "chat_template.jinja").read_text())
+    (folder / "chat_template.jinja").unlink()
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": template}))
+    return folder
+
+
+def test_each_named_template_is_compared_with_its_own(full: Path, full_gguf: Path, tmp_path: Path) -> None:
+    """Transformers takes tool_use where there are tools; each is compared under its own name."""
+    text = read_gguf(full_gguf).get(KEY)
+    named = [{"name": "default", "template": text}, {"name": "tool_use", "template": "T" + text}]
+    folder = with_templates(full, tmp_path, lambda old: named)
+    own = own_tokenizer(folder)
+    right = rewritten(full_gguf, tmp_path / "a.gguf", {f"{KEY}.tool_use": values.string("T" + text)})
+    part = checked(folder, right, own)
+    assert (part.verdict, part.findings) == (Verdict.PASSED, ())
+    wrong = rewritten(full_gguf, tmp_path / "b.gguf", {f"{KEY}.tool_use": values.string("U" + text)})
+    assert checked(folder, wrong, own).findings[0].where == f"{KEY}.tool_use"
+    assert checked(folder, full_gguf, own).findings[0].where == f"{KEY}.tool_use"
 
 
 def test_a_second_template_is_compared(full: Path, full_gguf: Path, own: Any, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,23 @@ def test_ends_may_stand_under_any_of_their_keys(full: Path, full_gguf: Path, own
     assert checked(full, fine, own).verdict is Verdict.PASSED
     wrong = rewritten(full_gguf, tmp_path / "b.gguf", {"tokenizer.ggml.eot_token_id": values.u32(7)})
     assert "which ends no answer" in checked(full, wrong, own).findings[0].what
+
+
+def test_the_ends_of_all_files_are_expected(full: Path, full_gguf: Path, own: Any, tmp_path: Path) -> None:
+    """The tokenizer's is the first; generation_config.json and config.json may name others."""
+    folder = tmp_path / "model"
+    shutil.copytree(full, folder)
+    eos = read_gguf(full_gguf).get("tokenizer.ggml.eos_token_id")
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [eos, 684]}))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"eos_token_id": 685}))
+    part = checked(folder, full_gguf, own)
+    assert [f.what for f in part.findings] == [f"no key says that an answer ends at {i}" for i in (684, 685)]
+    keys = {"tokenizer.ggml.eot_token_id": values.u32(685), "tokenizer.ggml.eom_token_id": values.u32(684)}
+    assert checked(folder, rewritten(full_gguf, tmp_path / "a.gguf", keys), own).verdict is Verdict.PASSED
+    keys = {"tokenizer.ggml.eos_token_id": values.u32(684), "tokenizer.ggml.eot_token_id": values.u32(eos)}
+    part = checked(folder, rewritten(full_gguf, tmp_path / "b.gguf", keys), own)
+    assert f"is 684; the folder's end of turn is {eos}" in [f.what for f in part.findings]
 
 
 def test_a_vocabulary_that_llama_cpp_refuses_fails(full: Path, full_gguf: Path, own: Any, tmp_path: Path) -> None:

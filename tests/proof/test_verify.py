@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.gguf_file import read_gguf
+from exaone4_gguf.converter.gguf_values import u32
 from exaone4_gguf.converter.model import from_checkpoint
+from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.errors import RequestError, TextError
-from exaone4_gguf.proof.report import FileReport, Verdict
+from exaone4_gguf.proof.report import FileReport, Report, Verdict
 from exaone4_gguf.proof.verify import CHEAP, PARTS, verify
 from exaone4_gguf.quant.recipes import FILE_TYPES
+from tests.checkpoints import full_config, hybrid_config, random_tensors, write_checkpoint
 from tests.proof.wrong_files import FAULTS, changed, flipped, made_from, one_nan, rewritten
 
 BASES = {"full": "Q4_K_M", "hybrid": "auto"}
@@ -165,6 +169,52 @@ def test_a_window_that_was_not_reached_is_told(hybrid: Path, tmp_path: Path) -> 
     path = convert(hybrid, tmp_path / "a.gguf").paths[0]
     (part,) = verify(hybrid, path, parts=["behaviour"], tokens=16).files[0].parts
     assert part.notes == ("the window of 32 was not reached; --tokens 160 would",)
+
+
+def test_blocks_for_next_token_prediction_are_no_part_of_the_depth(hybrid: Path, tmp_path: Path) -> None:
+    """65 blocks, one of them for that, are the 64 layers of the checkpoint; 66 with one are not."""
+
+    def with_nextn(n_blocks: int) -> Path:
+        def change(tensors: dict[str, SourceTensor]) -> None:
+            for name in ("ffn_up.weight", "nextn.eh_proj.weight"):
+                tensors[f"blk.64.{name}"] = replace(tensors["blk.0.ffn_up.weight"], name=f"blk.64.{name}")
+
+        keys = {"exaone4.block_count": u32(n_blocks), "exaone4.nextn_predict_layers": u32(1)}
+        right = convert(hybrid, tmp_path / "right.gguf", force=True).paths[0]
+        return rewritten(right, tmp_path / f"{n_blocks}.gguf", keys, change)
+
+    report = verify(hybrid, [with_nextn(65), with_nextn(66)], parts=["metadata", "tensors"])
+    right, wrong = report.files
+    assert right.verdict is Verdict.PASSED, right.parts
+    notes = [note for part in right.parts for note in part.notes]
+    assert any("blocks for next-token prediction: 1" in note for note in notes)
+    assert any("not compared: 2 tensors for next-token prediction" in note for note in notes)
+    assert [f.where for f in wrong.parts[0].findings] == ["exaone4.block_count"]
+
+
+@pytest.mark.parametrize("outtype", ["auto", "Q4_K_M"])
+def test_the_file_of_another_model_is_told_in_one_finding(outtype: str, full: Path, tmp_path: Path) -> None:
+    """Of the same shape, and of another; no cause is told where the values have nothing in common."""
+    tensors = random_tensors(full_config(), seed=5)
+    same = write_checkpoint(tmp_path / "same", full_config(), tensors)
+    other = write_checkpoint(tmp_path / "other", hybrid_config())
+    files = [convert(folder, tmp_path / f"{folder.name}.gguf", outtype).paths[0] for folder in (same, other)]
+    for report in verify(full, files, parts=["metadata", "tensors"]).files:
+        (finding,) = report.parts[1].findings
+        assert finding.where == "another model"
+        assert finding.what == report.another_model
+        assert "before" not in finding.what
+
+
+def test_without_torch_the_parts_say_whose_reading_they_used(
+    full: Path, full_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exaone4_gguf.proof.verify.quiet.has_reference", lambda: False)
+    monkeypatch.setattr("exaone4_gguf.proof.verify.tokenizer.own_tokenizer", lambda folder: None)
+    (report,) = verify(full, full_gguf).files
+    assert report.verdict is Verdict.NOT_EVALUATED
+    told = json.dumps(Report("", (report,)).to_json())
+    assert told.count("read by the converter itself") == len(report.parts)
 
 
 def test_the_report_is_json(reports: dict[str, FileReport], full: Path, full_gguf: Path) -> None:
