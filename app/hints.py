@@ -42,7 +42,7 @@ class Hinting(click.Command):
     """A command whose complaints about its arguments say what was probably meant."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does it; what is left over is an error here."""
+        """As click does it; what is left over is an error here, unless a shell completes the line."""
         ctx.allow_extra_args = True
         try:
             left = super().parse_args(ctx, args)
@@ -50,7 +50,7 @@ class Hinting(click.Command):
             if hint := _LLAMA_CPP_OPTIONS.get(e.option_name):
                 raise click.UsageError(f"No such option: {e.option_name}; {hint}", ctx) from None
             raise
-        if left:
+        if left and not ctx.resilient_parsing:
             several = "s" if len(left) > 1 else ""
             more = _MORE.get(self.name or "")
             hint = more(left[-1]) if more else ""
