@@ -11,7 +11,7 @@ from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.model import Model
 from tests.checkpoints import DEMO, full_config, hybrid_config, write_checkpoint
-from tests.markers import MODEL, mark
+from tests.markers import MODEL, SLOW, mark
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
@@ -24,12 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _unmarked_loads_none(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that loads a model, and is not marked so, fails: its way to it is missing in ``markers``."""
+    """A quick test that loads a model fails: its way to it is missing in ``markers``."""
 
     def refuse(*arguments: object, **named: object) -> None:
         raise AssertionError(f"this test loads a model: tests/markers.py does not see it ({request.node.nodeid})")
 
-    if request.node.get_closest_marker(MODEL) is None:
+    if not any(request.node.get_closest_marker(marker) for marker in (MODEL, SLOW)):
         monkeypatch.setattr(Model, "__init__", refuse)
 
 
