@@ -169,6 +169,8 @@ PROVEN_BY_THEIR_USERS = {
     "vocabulary",  # test_tokenizer
     "quiet",  # test_verify_command
     "converters_reading",  # test_verify
+    "tags",  # runtime: test_thoughts
+    "possible_calls",
 }
 
 
