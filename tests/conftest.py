@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from tests.checkpoints import DEMO, full_config, hybrid_config, write_checkpoint
 from tests.markers import MODEL, SLOW, mark
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is what it is at a terminal: a shell starts what runs in the background with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,7 +23,7 @@ from exaone4_gguf.runtime.interrupts import awaited
 from tests.classes import SEQUENCE, write_class
 from tests.signals import Sigint, steps
 
-MOMENTS = int(os.environ.get("EXAONE4_MOMENTS", "30"))
+MOMENTS = int(os.environ.get("EXAONE4_MOMENTS", "6"))
 """For each way to use it."""
 
 BATCH = 16
