@@ -143,7 +143,7 @@ def _told(folder: Path, settings: Settings, file: dict[int, AddedToken], roles: 
     else:
         told |= _special_tokens_map(folder, told)
         by_id = _added_beside(folder, told) | file
-    extra = told.get("extra_special_tokens")
+    extra = told.get("extra_special_tokens", told.get("additional_special_tokens"))
     named = {role: told.get(role, roles.get(role)) for role in ROLES}
     named |= {name: value for name, value in told.items() if _is_role(name)} | own
     if isinstance(extra, dict):

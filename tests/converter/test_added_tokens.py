@@ -129,6 +129,14 @@ READ: dict[str, Edit] = {
     "special_tokens_map.json": without_decoder(
         lambda files: files["special_tokens_map.json"].update(eos_token=entry("<sql>") | {"special": True})
     ),
+    "special_tokens_map.json, additional": without_decoder(
+        lambda files: files["special_tokens_map.json"].update(additional_special_tokens=["<sql>"])
+    ),
+    "special_tokens_map.json, extra as an object, and additional": without_decoder(
+        lambda files: files["special_tokens_map.json"].update(
+            extra_special_tokens={"sql_token": "<sql>"}, additional_special_tokens=["<b>"]
+        )
+    ),
     "special_tokens_map.json is not heeded beside a decoder": lambda files: files["special_tokens_map.json"].update(
         eos_token="<think>"
     ),
