@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from exaone4_gguf.converter.adapter import check_no_adapter
 from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.errors import CheckpointError
 from exaone4_gguf.proof.configuration import Configuration, read_configuration
@@ -58,8 +59,10 @@ def read_checkpoint(folder: Path, read: Callable[[Path], Configuration] = read_c
         read: whose reading of config.json is taken.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or a tensor of the model is missing or has another shape.
+        CheckpointError: a file is missing or damaged, a tensor of the model is missing or has another shape, or there
+            is an adapter, with which transformers computes something else.
     """
+    check_no_adapter(folder)
     config, found = read(folder), read_weights(folder)
     try:
         tensors = without_wrapping(found)

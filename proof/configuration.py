@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,15 +28,11 @@ SLIDING, FULL = "sliding_attention", "full_attention"
 COMPUTED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "partial_rotary_factor": 1.0}
 """The only values that llama.cpp's exaone4 and the reference compute."""
 
-POOLING = {
-    "pooling_mode_mean_tokens": 1,
-    "mean": 1,
-    "pooling_mode_cls_token": 2,
-    "cls": 2,
-    "pooling_mode_lasttoken": 3,
-    "lasttoken": 3,
-}
-"""sentence-transformers' names, in both forms of its settings, and llama.cpp's numbers."""
+POOLING = {"mean": 1, "cls": 2, "lasttoken": 3}
+"""sentence-transformers' names, and llama.cpp's numbers (enum llama_pooling_type)."""
+
+_FLAG = re.compile("pooling_mode_([a-z_]+?)(?:_tokens|_token)?")
+"""The older form of its settings: a flag for each way of pooling."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,8 @@ class Configuration:
 
     ``inverse_frequencies`` are RoPE's, (head_dim / 2,), with any scaling in them; ``scaled`` says whether there is one.
     ``labels``, ``problem_type`` and ``pad_token_id`` are of use to classes with a head. ``pooling`` is llama.cpp's
-    number for what sentence-transformers makes of the hidden states, None where the folder does not say.
+    number for what sentence-transformers makes of the hidden states, its words where llama.cpp has no number for it,
+    None where the folder does not say.
     ``read_by`` says whose reading of config.json this is.
     """
 
@@ -68,7 +66,7 @@ class Configuration:
     labels: tuple[str, ...] = ()
     problem_type: str | None = None
     pad_token_id: int | None = None
-    pooling: int | None = None
+    pooling: int | str | None = None
     read_by: str = ""
 
     @property
@@ -130,8 +128,8 @@ def read_configuration(folder: Path) -> Configuration:
         raise ConfigError(f"{path}: transformers cannot read it: {reason[0]}") from e
 
 
-def read_pooling(folder: Path) -> int | None:
-    """llama.cpp's number (enum llama_pooling_type) for the pooling that the folder has beside its weights."""
+def read_pooling(folder: Path) -> int | str | None:
+    """How the folder pools, by what it has beside its weights: llama.cpp's number, or the words for something else."""
     modules = folder / "modules.json"
     try:
         listed = json.loads(modules.read_bytes()) if modules.is_file() else []
@@ -140,9 +138,16 @@ def read_pooling(folder: Path) -> int | None:
     named = [m for m in listed if isinstance(m, dict) and str(m.get("type")).endswith(".Pooling")]
     if not named:
         return None
-    settings = read_json(folder / str(named[0].get("path", "")) / "config.json")
-    chosen = [number for key, number in POOLING.items() if settings.get(key) or settings.get("pooling_mode") == key]
-    return chosen[0] if chosen else None
+    modes = _pooling_modes(read_json(folder / str(named[0].get("path", "")) / "config.json"))
+    return POOLING.get(modes[0], modes[0]) if len(modes) == 1 else " and ".join(modes)
+
+
+def _pooling_modes(settings: Mapping[str, Any]) -> list[str]:
+    """In either form; without a word, sentence-transformers takes the mean."""
+    if named := settings.get("pooling_mode"):
+        return [str(mode).lower() for mode in (named if isinstance(named, list) else [named])]
+    flags = [match[1] for key, value in settings.items() if value is True and (match := _FLAG.fullmatch(key))]
+    return flags or ["mean"]
 
 
 def _read(raw: dict[str, Any]) -> Configuration:

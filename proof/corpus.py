@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 PROSE = (
@@ -58,14 +60,27 @@ TRICKY = (
 
 
 def tokenizer_texts(added: Iterable[str], data: str = "") -> list[str]:
-    """Everything that two tokenizers are compared on: each added token alone, between letters, and doubled."""
+    """What two tokenizers are compared on; each added token alone, between letters, doubled, and overlapping others."""
     tokens = list(added)
     beside = [f(token) for token in tokens for f in (str, "a{}b".format, " {0}{0}\n".format)]
+    overlaps = dict.fromkeys(islice(_overlaps(tokens), _MOST_OVERLAPS))
     pieces = [data[i : i + _PIECE] for i in range(0, len(data), _PIECE)]
-    return [*PROSE, *TRICKY, *beside, "".join(tokens), *pieces]
+    return [*PROSE, *TRICKY, *beside, *overlaps, "".join(tokens), *pieces]
 
 
 _PIECE = 2000  # characters: a difference is then told with its surroundings
+_MOST_OVERLAPS = 20_000
+
+
+def _overlaps(tokens: Sequence[str]) -> Iterator[str]:
+    """Texts in which the end of one token is the beginning of another: only one of the two can be found there."""
+    beginning = defaultdict(list)
+    for token in tokens:
+        for end in range(1, len(token)):
+            beginning[token[:end]].append(token)
+    for token in tokens:
+        for at in range(1, len(token)):
+            yield from (token[:at] + other for other in beginning.get(token[at:], ()))
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,12 @@ def own_templates(own: Any) -> dict[str, str]:
     """The templates of a tokenizer of transformers, by the keys of GGUF."""
     found = own.chat_template or {}
     named = found if isinstance(found, dict) else {DEFAULT: found}
-    return {_KEY if name == DEFAULT else f"{_KEY}.{name}": text for name, text in named.items()}
+    return {_KEY if name == DEFAULT else f"{_KEY}.{_safe(name)}": text for name, text in named.items()}
+
+
+def _safe(name: str) -> str:
+    """A name as gguf-py writes it into a key (GGUFWriter.add_chat_template)."""
+    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
 
 
 def templates(metadata: Metadata) -> dict[str, str]:
@@ -47,7 +52,7 @@ def check_template(expected: Mapping[str, str], gguf: GGUFFile, own: Any) -> Par
         missing = "transformers is not installed: pip install 'exaone4-gguf[reference]'"
         return judged(NAME, "the texts differ", wrong) if wrong else not_evaluated(NAME, missing)
     named = len(expected) > 1
-    pairs = [(key, c, *_rendered(key if named else None, c, found[key], own)) for key in both for c in CONVERSATIONS]
+    pairs = [(key, c, *_rendered(expected[key], c, found[key], own)) for key in both for c in CONVERSATIONS]
     wrong += [f for key, c, theirs, ours in pairs for f in _difference(f"{key}, " if named else "", c, theirs, ours)]
     summary = f"{sum(map(len, expected.values())):,} characters, {len(pairs)} conversations"
     failing = [(c.name, theirs.error) for _, c, theirs, ours in pairs if theirs.failed and ours.failed]
@@ -55,6 +60,9 @@ def check_template(expected: Mapping[str, str], gguf: GGUFFile, own: Any) -> Par
         conversation, error = failing[0]
         where = f"{len(failing)} of {len(pairs)} conversations, the first '{conversation}': {error}"
         return not_evaluated(NAME, f"the template fails in transformers as well, on {where}")
+    spoken = {key for key, _, theirs, _ in pairs if theirs.text is not None}
+    if (mute := [key for key in both if key not in spoken]) and not wrong:
+        return not_evaluated(NAME, f"{mute[0]} refuses every conversation, in transformers as well")
     return Part(NAME, Verdict.FAILED if wrong else Verdict.PASSED, summary, tuple(wrong))
 
 
@@ -105,14 +113,13 @@ def _difference(template: str, c: Conversation, theirs: _Rendering, ours: _Rende
         yield Finding(where, "the one template refuses it, the other fails on it")
 
 
-def _rendered(key: str | None, c: Conversation, template: str, own: Any) -> tuple[_Rendering, _Rendering]:
-    """What transformers makes of a conversation, and what the runtime makes of it."""
-    name = None if key is None else key.removeprefix(_KEY).removeprefix(".") or DEFAULT
-    return _by_transformers(c, own, name), _by_runtime(c, template, own)
+def _rendered(expected: str, c: Conversation, found: str, own: Any) -> tuple[_Rendering, _Rendering]:
+    """What transformers makes of a conversation with the folder's template, and the runtime with the file's."""
+    return _by_transformers(c, expected, own), _by_runtime(c, found, own)
 
 
-def _by_transformers(c: Conversation, own: Any, name: str | None) -> _Rendering:
-    options = {"add_generation_prompt": True, "chat_template": name, **c.options}
+def _by_transformers(c: Conversation, template: str, own: Any) -> _Rendering:
+    options = {"add_generation_prompt": True, "chat_template": template, **c.options}
     try:
         return _Rendering(str(own.apply_chat_template(list(c.messages), tools=c.tools, tokenize=False, **options)))
     except Exception as e:  # a template may raise anything

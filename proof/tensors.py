@@ -181,7 +181,8 @@ def _judged(
     elif _wrong(tally)[0] > 0:
         yield Finding(name, _wrong_blocks(pair, tally, whose(pair.file, pair.source, expected)))
     elif _too_far(pair, tally, has_imatrix):
-        yield Finding(name, _error(pair, tally))
+        how = "its values were not rounded to the nearest: " if pair.file.type.is_float else ""
+        yield Finding(name, how + _error(pair, tally))
     elif before:
         notes.append(f"the values of {name} were {before[0]} before, which costs little")
     elif pair.file.type.is_float:
@@ -198,9 +199,11 @@ def _may_have_been_quantized_before(pair: _Pair, tally: Tally) -> bool:
 
 
 def _too_far(pair: _Pair, tally: Tally, has_imatrix: bool) -> bool:
-    """Whether the tensor as a whole is worse than its type; values that are stored as they are were compared singly."""
-    ratio = RATIO_WITH_IMATRIX if has_imatrix else RATIO
-    return not pair.file.type.is_float and not tally.error <= ratio * tally.expected + 1e-30
+    """Whether the tensor as a whole is worse than its type: BF16 that was cut off, not rounded, has twice the error."""
+    if pair.file.name in TOLERANCES:
+        return False
+    ratio = RATIO_WITH_IMATRIX if has_imatrix and not pair.file.type.is_float else RATIO
+    return not tally.error <= ratio * tally.expected + 1e-30
 
 
 def _wrong(tally: Tally) -> tuple[int, list[tuple[int, int]]]:

@@ -9,17 +9,21 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from exaone4_gguf.converter.disguise import disguise
 from exaone4_gguf.converter.gguf_file import GGUFFile
 from exaone4_gguf.errors import GGUFError, RuntimeFailure, TokenizerError
 from exaone4_gguf.proof.corpus import tokenizer_texts
 from exaone4_gguf.proof.quiet import quietly
 from exaone4_gguf.proof.report import Finding, Part, Verdict, judged, not_evaluated
-from exaone4_gguf.proof.vocabulary import ALL_ENDS, END_KEYS, PREFIX, ROLES, Vocabulary
+from exaone4_gguf.proof.vocabulary import ALL_ENDS, END_KEYS, ENDS_TOO, PREFIX, ROLES, Vocabulary
 from exaone4_gguf.runtime.model import Model
 
 NAME = "tokenizer"
 _MOST = 5
 """Findings of one kind that are told."""
+
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+"""What transformers reads as text, whatever is in it."""
 
 _BOS_OTHERWISE = 11
 """The id that llama.cpp takes for BOS where the file names none (llama_vocab::impl::load, for gpt2)."""
@@ -31,10 +35,13 @@ def own_tokenizer(folder: Path) -> Any:
     """The folder's tokenizer in transformers; None without transformers.
 
     Raises:
-        TokenizerError: transformers cannot read it.
+        TokenizerError: transformers cannot read it, or one of its files is something else.
     """
     if importlib.util.find_spec("transformers") is None:
         return None
+    for name in FILES:
+        if told := disguise(folder / name, text=True):
+            raise TokenizerError(f"{folder / name}: it is {told}")
     with quietly():
         return _by_transformers(folder)
 
@@ -118,7 +125,8 @@ def _wrong_ends(expected: Vocabulary, gguf: GGUFFile) -> Iterator[Finding]:
     """A generation ends at each of these ids: the same set, whatever key holds which; eos is the tokenizer's own."""
     ends, room = list(expected.ends), len(END_KEYS)
     found = [gguf.get(PREFIX + key) for key in END_KEYS]
-    for key, i in zip(END_KEYS, found, strict=True):
+    named = {key: gguf.get(PREFIX + key) for key in (*END_KEYS, *ENDS_TOO)}
+    for key, i in named.items():
         if i is not None and i not in ends:
             yield Finding(PREFIX + key, f"is {i}, which ends no answer; the folder's ends are {ends}")
     missing = [i for i in ends if i not in found]

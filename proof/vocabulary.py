@@ -18,6 +18,8 @@ ROLES = {"bos": "bos_token_id", "unk": "unknown_token_id", "pad": "padding_token
 
 END_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 """llama.cpp ends an answer at each of these."""
+ENDS_TOO = ("fim_pad_token_id", "fim_rep_token_id", "fim_sep_token_id")
+"""And at these of models that fill gaps in code (llama_vocab::impl::load), which EXAONE 4 has no use for."""
 ALL_ENDS = "exaone4_gguf.end_token_ids"
 """A key of this project's, for more end tokens than llama.cpp has keys."""
 

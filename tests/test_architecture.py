@@ -59,6 +59,7 @@ def test_imports_go_one_way(room: str) -> None:
 FALLBACK = "converters_reading"
 """The one module of the proof that may ask the converter what a checkpoint says; verify falls back to it by name."""
 OF_THE_CONVERTER = {
+    "adapter",  # whether one is there, which nothing here computes with
     "checkpoint",  # which files a folder has, and its JSON
     "disguise",  # what a file is that is none of them
     "fingerprint",  # a digest of tensors that are given to it

@@ -290,6 +290,12 @@ MISTAKES = {
         "two ends",
         says="no key says that an answer ends at 684",
     ),
+    "an end of models that fill gaps in code": Mistake(
+        patched(metadata, "_tokenizer", lambda keys: [*keys, (f"{T}fim_pad_token_id", values.u32(300))]),
+        "tokenizer",
+        f"{T}fim_pad_token_id",
+        says="ends no answer",
+    ),
     "markers as control tokens": Mistake(tokenized(types=retyped({4: 3})), "tokenizer", f"{T}token_type"),
     "control tokens as markers": Mistake(tokenized(types=retyped({3: 4})), "tokenizer", f"{T}token_type"),
     "added tokens as others": Mistake(tokenized(types=retyped({3: 1, 4: 1})), "tokenizer", f"{T}token_type"),

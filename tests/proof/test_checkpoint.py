@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +153,14 @@ def test_what_is_wrong_with_the_weights_is_named(full: Path, tmp_path: Path) -> 
         ({"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False}, 3),
         ({"pooling_mode_cls_token": True}, 2),
         ({"pooling_mode": "mean"}, 1),
+        ({"pooling_mode": ["LastToken"]}, 3),
+        ({"word_embedding_dimension": 256}, 1),
+        ({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": False}, "max"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "mean and cls"),
+        ({"pooling_mode": ["mean", "max"]}, "mean and max"),
     ],
 )
-def test_pooling_stands_beside_the_weights(settings: dict[str, Any], number: int, tmp_path: Path) -> None:
+def test_pooling_stands_beside_the_weights(settings: dict[str, Any], number: int | str, tmp_path: Path) -> None:
     assert read_pooling(tmp_path) is None
     modules = [{"path": "", "type": "sentence_transformers.models.Transformer"}]
     modules.append({"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"})
@@ -162,3 +168,12 @@ def test_pooling_stands_beside_the_weights(settings: dict[str, Any], number: int
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(settings))
     assert read_pooling(tmp_path) == number
+
+
+def test_an_adapter_beside_the_weights_is_named(full: Path, tmp_path: Path) -> None:
+    """Transformers puts it on top of the weights, so that no file of these is the folder's model."""
+    folder = tmp_path / "model"
+    shutil.copytree(full, folder)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(CheckpointError, match=r"adapter_config\.json: an adapter \(LORA\).* merge it into its base"):
+        read_checkpoint(folder)

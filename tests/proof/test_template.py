@@ -82,6 +82,27 @@ def test_a_refusal_is_an_answer(full: Path, full_gguf: Path, tmp_path: Path) -> 
     assert part.verdict is Verdict.PASSED
 
 
+def test_a_template_that_refuses_everything_is_not_evaluated(full: Path, full_gguf: Path, tmp_path: Path) -> None:
+    """Two that say no to each conversation have not been compared."""
+    refusing = "{{ raise_exception('never') }}"
+    folder = with_templates(full, tmp_path, lambda text: refusing + text)
+    part = checked(folder, with_template(full_gguf, tmp_path / "a.gguf", lambda t: refusing + t), own_tokenizer(folder))
+    assert part.verdict is Verdict.NOT_EVALUATED
+    assert "refuses every conversation" in part.summary
+
+
+@pytest.mark.parametrize(("name", "key"), [("my-rag v2", "my_rag_v2"), ("tool_use", "tool_use"), ("검색", "__")])
+def test_a_name_is_that_which_gguf_py_makes_of_it(
+    name: str, key: str, full: Path, full_gguf: Path, tmp_path: Path
+) -> None:
+    """Where it is the only one as well."""
+    text = read_gguf(full_gguf).get(KEY)
+    folder = with_templates(full, tmp_path, lambda old: [{"name": name, "template": text}])
+    file = rewritten(full_gguf, tmp_path / "a.gguf", {KEY: None, f"{KEY}.{key}": values.string(text)})
+    part = checked(folder, file, own_tokenizer(folder))
+    assert (part.verdict, part.findings) == (Verdict.PASSED, ())
+
+
 def with_templates(full: Path, tmp_path: Path, change: Any) -> Path:
     """A folder with other templates: a text, or a list of names and texts."""
     folder = tmp_path / "model"

@@ -139,15 +139,27 @@ def test_what_another_compiler_rounds_otherwise_passes() -> None:
 
 
 def test_a_float_type_may_be_rounded_another_way_but_a_lossless_one_not() -> None:
-    """BF16 cut off instead of rounded; and the same bytes one bit off, where nothing had to be rounded."""
+    """What lies between two steps, on the other one; and one bit off, where nothing had to be rounded."""
     x = weights()
-    cut = (x.view(np.uint32) >> 16).astype(np.uint16)
-    file = SourceTensor(NAME, x.shape, TYPES["BF16"], cut.view(np.uint8))
-    assert checked(tensor(x), file).verdict is Verdict.PASSED
-    off = cut.copy()
+    x[2, :8] = 1 + 2.0**-8  # as near to 1 as to the next of BF16
+    up = tensor(x, "BF16").rows.view(np.uint16).copy()
+    up[2, :8] += 1
+    file = SourceTensor(NAME, x.shape, TYPES["BF16"], up.view(np.uint8))
+    part = checked(tensor(x), file)
+    assert (part.verdict, part.notes) == (Verdict.PASSED, (f"{NAME} was rounded another way",))
+    off = up.copy()
     off[2, 2] ^= 1
     part = checked(file, SourceTensor(NAME, x.shape, TYPES["BF16"], off.view(np.uint8)))
     assert "1 of 36,864 values are wrong, the first at [2, 2]" in part.findings[0].what
+
+
+@pytest.mark.parametrize("has_imatrix", [False, True])
+def test_a_float_type_is_not_cut_off(has_imatrix: bool) -> None:
+    """Each value is within a step of its source, and the tensor has twice the error of a rounded one."""
+    cut = (weights().view(np.uint32) >> 16).astype(np.uint16)
+    file = SourceTensor(NAME, weights().shape, TYPES["BF16"], cut.view(np.uint8))
+    (finding,) = check_tensors([tensor(weights())], {NAME: file}, has_imatrix=has_imatrix).findings
+    assert "not rounded to the nearest" in finding.what
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -95,3 +95,27 @@ def test_a_folder_that_transformers_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(TokenizerError, match="transformers cannot read the tokenizer"):
         own_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("tokens", [("New York", "York City Hall"), ("서울시", "시청역")])
+def test_added_tokens_that_overlap_are_tried(tokens: tuple[str, str], tmp_path: Path) -> None:
+    """llama.cpp takes the longest first, the tokenizer the leftmost: neither alone shows it."""
+    folder = write_checkpoint(tmp_path / "model", full_config(vocab_size=768))
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    for i, token in enumerate(tokens):
+        settings["added_tokens_decoder"][str(704 + i)] = {"content": token, "normalized": False}
+    path.write_text(json.dumps(settings))
+    file = convert(folder, tmp_path / "a.gguf", allow_wrong_in_llama_cpp=True).paths[0]
+    part = checked(folder, file, own_tokenizer(folder))
+    assert part.verdict is Verdict.FAILED
+    assert all(f.where.startswith("text ") for f in part.findings)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+def test_a_pointer_in_the_place_of_a_file_is_named(name: str, full: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(full, folder)
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
+    with pytest.raises(TokenizerError, match=f"{name}: it is a Git LFS pointer.*git lfs pull"):
+        own_tokenizer(folder)
