@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from exaone4_gguf.converter.classes import CAUSAL
 from exaone4_gguf.converter.config import Exaone4Config
 from exaone4_gguf.converter.names import (
     EMBEDDING,
@@ -36,10 +37,26 @@ def gguf_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> li
     """
     expected = list(expected_tensors(config))
     head = list(expected_head_tensors(config))
-    found = _with_embedding(config, found)
+    found = _with_embedding(config, _under_own_names(config, {e.hf_name for e in expected}, found))
     _check_there(config, [*expected, *head], found)
     _check_left_over(config, found, {e.hf_name for e in (*expected, *head)})
     return [_renamed(found[e.hf_name], e.gguf_name) for e in expected] + list(_rope_freqs(config))
+
+
+def _under_own_names(
+    config: Exaone4Config, expected: set[str], found: Mapping[str, SourceTensor]
+) -> Mapping[str, SourceTensor]:
+    """The tensors by their class's names, where they were saved from a class with a base, or from the base alone.
+
+    transformers puts the base's name before the names, or takes it away (``from_pretrained``, base_model_prefix).
+    """
+    prefix = config.model_class.prefix
+
+    def own(name: str) -> str:
+        other = prefix + (name if prefix else name.removeprefix(CAUSAL.prefix))
+        return other if other in expected and other not in found else name
+
+    return {own(name): tensor for name, tensor in found.items()}
 
 
 def _with_embedding(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> Mapping[str, SourceTensor]:

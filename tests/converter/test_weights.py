@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from transformers import Exaone4ForCausalLM
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.errors import CheckpointError
-from tests.checkpoints import full_config, random_tensors, write_checkpoint
+from tests.checkpoints import class_config, full_config, random_tensors, write_checkpoint
 
 Tensors = dict[str, torch.Tensor]
 NORM, EMBEDDING, HEAD = "model.layers.2.self_attn.q_norm.weight", "model.embed_tokens.weight", "lm_head.weight"
@@ -66,6 +67,29 @@ def test_a_tied_matrix_may_have_the_heads_name_alone(tmp_path: Path, full_gguf: 
     assert convert(folder, tmp_path / "a.gguf").paths[0].read_bytes() == full_gguf.read_bytes()
     model = Exaone4ForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)  # transformers reads it so
     assert torch.equal(model.model.embed_tokens.weight, tensors[HEAD])
+
+
+CLASSES = ("Exaone4ForCausalLM", "Exaone4Model", "Exaone4ForSequenceClassification", "Exaone4ForQuestionAnswering")
+
+
+def without_base(name: str) -> str:
+    """The name within the base; a head has no base before it."""
+    base, _, inside = name.partition(".")
+    return inside if base in ("model", "transformer") else name
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_bases_name_may_be_there_or_not(name: str, tmp_path: Path) -> None:
+    """As transformers loads it: the base alone into a class with a head, and the base out of a model that speaks."""
+    config = class_config(name)
+    right = random_tensors(config)
+    renamed = (lambda key: f"model.{key}") if name == "Exaone4Model" else without_base
+    other = {renamed(key): tensor for key, tensor in right.items()}
+    found = [convert(write_checkpoint(tmp_path / folder / "m", config, tensors), tmp_path / f"{folder}.gguf").paths[0]
+             for folder, tensors in (("right", right), ("other", other))]  # fmt: skip
+    assert found[0].read_bytes() == found[1].read_bytes()
+    _, told = getattr(transformers, name).from_pretrained(tmp_path / "other" / "m", output_loading_info=True)
+    assert not told["missing_keys"]
 
 
 def test_an_untied_model_needs_both(tmp_path: Path) -> None:
