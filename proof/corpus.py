@@ -63,13 +63,14 @@ def tokenizer_texts(added: Iterable[str], data: str = "") -> list[str]:
     """What two tokenizers are compared on; each added token alone, between letters, doubled, and overlapping others."""
     tokens = list(added)
     beside = [f(token) for token in tokens for f in (str, "a{}b".format, " {0}{0}\n".format)]
-    overlaps = dict.fromkeys(islice(_overlaps(tokens), _MOST_OVERLAPS))
+    overlaps = islice(dict.fromkeys(islice(_overlaps(tokens), _OVERLAPS)), _TEXTS)
     pieces = [data[i : i + _PIECE] for i in range(0, len(data), _PIECE)]
     return [*PROSE, *TRICKY, *beside, *overlaps, "".join(tokens), *pieces]
 
 
 _PIECE = 2000  # characters: a difference is then told with its surroundings
-_MOST_OVERLAPS = 20_000
+_OVERLAPS, _TEXTS = 1_000_000, 20_000
+"""How many are looked at, and tried: runs of blanks give few texts many times."""
 
 
 def _overlaps(tokens: Sequence[str]) -> Iterator[str]:
