@@ -104,7 +104,7 @@ class CallReader:
         """
         if self._ahead:
             self._refute(tail)
-        elif not self._in_string and END_CALL.startswith(tail):
+        elif not self._in_string and not self._junk and END_CALL.startswith(tail):
             self._end("", tail, cut_off=cut_off)
         else:
             self._push(tail, "")

@@ -250,6 +250,8 @@ def test_an_unknown_name_is_content_with_the_reason() -> None:
         ("", [("roll_dice", {"sides": 6}, "missing_close_tag")], None),
         ("</tool_ca", [("roll_dice", {"sides": 6}, "missing_close_tag")], None),
         ("\nRolled!", [("roll_dice", {"sides": 6}, "missing_close_tag")], "Rolled!"),
+        ("\nSix <", [("roll_dice", {"sides": 6}, "missing_close_tag")], "Six <"),
+        ("\n6 < 7 </", [("roll_dice", {"sides": 6}, "missing_close_tag")], "6 < 7 </"),
         (f"\n{ROLL}", [("roll_dice", {"sides": 6}, "missing_close_tag"), ROLLED], None),
         (f"so {ROLL}", [("roll_dice", {"sides": 6}, "missing_close_tag"), ROLLED], "so "),
         ("}</tool_call>", [("roll_dice", {"sides": 6}, "extra_brackets")], None),
@@ -259,6 +261,7 @@ def test_a_call_without_its_closing_tag(rest: str, expected: list[Any], content:
     text = ROLL.removesuffix("</tool_call>") + rest
     assert calls(text) == expected
     assert message(text).content == content
+    assert raw(parse(text)) == text
 
 
 DUPLICATES = (
