@@ -44,15 +44,15 @@ class ThoughtTracker:
     """Whether the model is thinking, and for how many tokens. A parser of its own reads the text: what events call
     thoughts are thoughts here, however the tags are cut into tokens.
 
-    ``count``: all tokens up to the end of the thoughts, the tags among them. It goes on where they turn out to have
-    gone on.
+    ``seen``: all tokens. ``count``: those up to the end of the thoughts, the tags among them. It goes on where they
+    turn out to have gone on.
     """
 
     def __init__(self, tokenize: Tokenize, piece: Piece, parser: StreamParser | TextParser) -> None:
         self.closing = tokenize(END_THINK)
         self.count = 0
         self._piece, self._parser = piece, parser
-        self._seen = 0
+        self.seen = 0
         self._decoder = Utf8Decoder()
         self._text_end = ""
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
@@ -65,12 +65,12 @@ class ThoughtTracker:
     def see(self, token: int) -> None:
         """Count a token, and notice the tags."""
         self._recent.append(token)
-        self._seen += 1
+        self.seen += 1
         text = self._decoder.decode(self._piece(token))
         self._text_end = (self._text_end + text)[-len(END_THINK) :]
         events = self._parser.feed(text)
         if self.thinking or any(isinstance(event, Reasoning | Rethought) for event in events):
-            self.count = self._seen
+            self.count = self.seen
 
     def would_close(self, token: int) -> bool:
         """Whether the closing tag would be complete with this token."""
@@ -113,8 +113,9 @@ class Endless(Unsteered):
 class ReasoningBudget(Unsteered):
     """At most ``most`` tokens of thought; then the block is closed and the answer follows.
 
-    It is closed where a sentence ends, or after ``grace`` tokens more where the last character is whole, and stays
-    closed: the closing tag does not come again. ``message`` is the last thing thought. The end is forced as in s1
+    It is closed where a sentence ends, or after ``grace`` tokens more where the last character is whole. From there on,
+    and where the answer has gone beyond the budget, it stays closed: the closing tag, which would make all before it
+    thoughts, does not come again. ``message`` is the last thing thought. The end is forced as in s1
     (Muennighoff et al. 2025, https://arxiv.org/abs/2501.19393).
     """
 
@@ -130,8 +131,14 @@ class ReasoningBudget(Unsteered):
     def adjust(self, logits: Logits) -> None:
         """Make a second closing tag impossible, by which what follows would be thoughts again."""
         *before, last = self.tracker.closing
-        if self._closed and not self.tracker.thinking and self.tracker.ends_with(before):
+        if self._stays_closed and self.tracker.ends_with(before):
             logits[last] = -math.inf
+
+    @property
+    def _stays_closed(self) -> bool:
+        """Whether thoughts were closed, and cannot go on within the budget."""
+        was_closed = self.tracker.count > 0 and not self.tracker.thinking
+        return was_closed and (self._closed or self.tracker.seen >= self.most)
 
     def follow(self, token: int) -> Sequence[int]:
         """The closing tokens, once the budget is spent and the text may be cut."""

@@ -239,6 +239,23 @@ def test_what_a_budget_closed_stays_closed(talker: Exaone4) -> None:
     assert CLOSE not in (reply.content or "")
 
 
+@pytest.mark.parametrize(("budget", "reasoning"), [(6, "One."), (60, "One.\n\nTwo. Three. Four.")])
+def test_thoughts_do_not_go_on_beyond_a_budget(talker: Exaone4, budget: int, reasoning: str) -> None:
+    """Where the model closes them itself: a tag that comes when the budget is spent would make all of it thoughts."""
+    with dictating("One.\n</think>\n\nTwo. Three. Four.\n</think>\n\nFive."):
+        reply = talker.chat(QUESTION, reasoning=True, reasoning_budget=budget, max_tokens=60)
+    assert reply.reasoning_content == reasoning
+    assert reply.usage.reasoning_tokens <= budget
+    assert CLOSE not in (reply.content or "")
+
+
+def test_a_budget_leaves_the_tag_where_nothing_was_thought(talker: Exaone4) -> None:
+    text = "The tag </think> ends thoughts; it may be named."
+    with dictating(text):
+        reply = talker.chat(QUESTION, reasoning_budget=3)
+    assert (reply.content, reply.usage.reasoning_tokens) == (text, 0)
+
+
 def test_a_minimum_withholds_the_tag_however_it_is_written(talker: Exaone4) -> None:
     tokenize, text = talker.model.tokenize, talker.model.text
     tracker = ThoughtTracker(tokenize, text, StreamParser((), True))
