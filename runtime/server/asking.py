@@ -183,7 +183,14 @@ def _ways(body: ConversationBody) -> Iterator[Reasoning]:
         return
     if body.reasoning.exclude:
         refuse("reasoning.exclude", "thoughts come as reasoning_content")
+    for name, value in (body.reasoning.model_extra or {}).items():
+        if value is not None and name not in _SUMMARIES:
+            refuse(f"reasoning.{name}", "use enabled, effort or max_tokens")
     yield body.reasoning
+
+
+_SUMMARIES = ("summary", "generate_summary")
+"""OpenAI's members that ask how thoughts are told, and not for any: they are told whole."""
 
 
 _BUDGETS = (

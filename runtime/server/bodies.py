@@ -60,7 +60,9 @@ class _Sampling(Body):
 
 
 class Reasoning(Body):
-    """OpenRouter's form of what to think. ``exclude`` is not supported."""
+    """OpenRouter's form of what to think. ``exclude`` is not supported, nor are members that are not named here."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
 
     enabled: bool | None = None
     effort: str | None = None

@@ -355,6 +355,7 @@ def test_models(client: Any) -> None:
         ({"extra_body": {"thinking": {"type": "adaptive"}}}, "thinking", "invalid_type", "'enabled' or 'disabled'"),
         ({"extra_body": {"think": "wild"}}, "reasoning_effort", "invalid_value", "one of: none"),
         ({"extra_body": {"reasoning": {"exclude": True}}}, "reasoning.exclude", "unsupported_parameter", "thoughts"),
+        ({"extra_body": {"reasoning": {"type": "enabled"}}}, "reasoning.type", "unsupported_parameter", "use enabled"),
         ({"stop": [""]}, "stop", "invalid_value", "list of texts"),
     ],
 )
