@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import logging
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +50,29 @@ def save_plot(report: Report, path: Path) -> None:
         OutputError: it cannot be drawn or written there.
     """
     check_plot(path)
+    with _quiet_fonts():
+        _draw_and_save(report, path)
+
+
+def _draw_and_save(report: Report, path: Path) -> None:
     from matplotlib import rc_context
 
     names = "".join([Path(report.model).name, *(Path(file.path).name for file in report.files)])
     with rc_context({"font.family": fonts_for(names), "text.parse_math": False}):
         figure = draw(report)
         _save(figure, path)
+
+
+@contextmanager
+def _quiet_fonts() -> Iterator[None]:
+    """Without what matplotlib tells of fonts on a machine where it looks for them the first time."""
+    log = logging.getLogger("matplotlib.font_manager")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def draw(report: Report) -> Figure:
@@ -130,7 +150,7 @@ def _draw_tensors(axes: Any, file: FileReport) -> None:
         _label(axes, row["name"], at, is_right=2 * at[0] > last, color="red", fontsize=7)
     axes.set(title="tensors: relative error (dots) and what the type gives (lines)", xlabel="layer")
     if rows:
-        axes.set_yscale("log")
+        _scale_by_powers(axes)
         axes.legend(fontsize=6, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
@@ -145,9 +165,10 @@ def _draw_logits(axes: Any, file: FileReport) -> None:
         if name in figures:
             axes.plot([max(_LEAST, kl) for kl in figures[name]["kl"]], label=label, linewidth=0.8)
     if figures:
+        _scale_by_powers(axes)
         axes.axhline(figures["limit"], color="red", linewidth=0.8, linestyle=":", label="the most that the mean may be")
         axes.legend(fontsize=7)
-    axes.set(title="logits: KL divergence by token, in nats", xlabel="token", yscale="log" if figures else "linear")
+    axes.set(title="logits: KL divergence by token, in nats", xlabel="token")
 
 
 def _draw_costs(figure: Any, report: Report) -> None:
@@ -163,8 +184,17 @@ def _draw_costs(figure: Any, report: Report) -> None:
             _label(axes, label, at, is_right=at[0] > middle, fontsize=8)
     name = _drawable(Path(report.model).name)
     axes.set(title=f"{name}: what a type costs", xlabel="size in GB", ylabel="mean KL from the checkpoint, nats")
-    axes.set_yscale("log")
+    _scale_by_powers(axes)
     axes.margins(x=0.2, y=0.1)
+
+
+def _scale_by_powers(axes: Any) -> None:
+    """A logarithmic scale whose labels are plain text: matplotlib's own are mathematics, which is not parsed here."""
+    from matplotlib.ticker import LogFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 
 
 def _label(axes: Any, text: str, at: tuple[float, float], *, is_right: bool, **style: Any) -> None:

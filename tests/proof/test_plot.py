@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.errors import OutputError
+from exaone4_gguf.proof import plot
 from exaone4_gguf.proof.plot import check_plot, draw, save_plot
 from exaone4_gguf.proof.report import Report
 from exaone4_gguf.proof.verify import verify
@@ -54,6 +57,28 @@ def test_labels_are_inside_the_frame(report: Report) -> None:
                 box = label.get_window_extent()
                 assert frame.x0 <= box.x0 < box.x1 <= frame.x1, label.get_text()
                 assert frame.y0 <= box.y0 < box.y1 <= frame.y1, label.get_text()
+
+
+def test_no_label_is_source_text_of_mathematics(report: Report, tmp_path: Path) -> None:
+    """Names are drawn as they are, with dollars in them; so nothing else may be written as mathematics."""
+    named = replace(report, model="a$b$_c", files=tuple(replace(f, path="x$^2$.gguf") for f in report.files))
+    for shown in (named, replace(named, files=named.files[:1])):
+        save_plot(shown, tmp_path / "a.svg")
+        comments = re.findall("<!-- (.*) -->", (tmp_path / "a.svg").read_text(encoding="utf-8"))
+        assert any(re.fullmatch(r"\de.\d+", text) for text in comments)
+        assert [text for text in comments if "mathdefault" in text] == []
+
+
+def test_fonts_are_looked_for_in_silence(
+    report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def find(text: str) -> list[str]:
+        logging.getLogger("matplotlib.font_manager").warning("findfont: Failed to find font weight")
+        return ["DejaVu Sans"]
+
+    monkeypatch.setattr(plot, "fonts_for", find)
+    save_plot(report, tmp_path / "a.svg")
+    assert "findfont" not in caplog.text
 
 
 def test_parts_that_did_not_run_are_not_drawn(full: Path, full_gguf: Path, tmp_path: Path) -> None:
