@@ -13,7 +13,7 @@ import os
 import select
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from rich.cells import cell_len
@@ -59,7 +59,9 @@ def line_with_pastes(prompt: str, read: Callable[[str, str], str]) -> str:
         while _HERE in line:
             before, _, after = line.partition(_HERE)
             _erase(prompt + line)
-            line = read(prompt, before + pasted(sys.stdin.fileno()) + after)
+            with _unechoed():
+                text = pasted(sys.stdin.fileno())
+            line = read(prompt, before + text + after)
     return line
 
 
@@ -94,17 +96,32 @@ def _tell(text: str) -> None:
         sys.stdout.flush()
 
 
-@contextmanager
-def _unbuffered() -> Iterator[None]:
+def _unbuffered() -> AbstractContextManager[None]:
     """The terminal hands on each byte as it is, also in the moment between readline and the paste."""
+    import termios
+
+    now = termios.tcgetattr(sys.stdin.fileno())
+    now[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
+    now[3] &= ~termios.ICANON
+    now[6][termios.VMIN], now[6][termios.VTIME] = 1, 0
+    return _terminal_as(now)
+
+
+def _unechoed() -> AbstractContextManager[None]:
+    """The terminal shows nothing of what comes. Not while readline reads, which then shows nothing either."""
+    import termios
+
+    now = termios.tcgetattr(sys.stdin.fileno())
+    now[3] &= ~termios.ECHO
+    return _terminal_as(now)
+
+
+@contextmanager
+def _terminal_as(now: list[Any]) -> Iterator[None]:
     import termios
 
     source = sys.stdin.fileno()
     before = termios.tcgetattr(source)
-    now = termios.tcgetattr(source)
-    now[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR)
-    now[3] &= ~termios.ICANON
-    now[6][termios.VMIN], now[6][termios.VTIME] = 1, 0
     try:
         termios.tcsetattr(source, termios.TCSADRAIN, now)
         yield

@@ -13,6 +13,7 @@ from exaone4_gguf.errors import ChatError, Exaone4Error, RequestError
 from exaone4_gguf.runtime.commands import COMMANDS, Next, run_command
 from exaone4_gguf.runtime.interrupts import ignoring, raising_once
 from exaone4_gguf.runtime.keyboard import Keyboard, editing, history_file, question
+from exaone4_gguf.runtime.model import check_file
 from exaone4_gguf.runtime.remote import open_model
 from exaone4_gguf.runtime.request import ChatOptions, Request
 from exaone4_gguf.runtime.screen import Screen
@@ -60,6 +61,7 @@ def chat(
     Raises:
         Exaone4Error: the file, an option or the tools are wrong; nothing was asked; or the one answer failed.
     """
+    check_file(Path(path))
     options = options or {}
     toolbox = Toolbox(load_tools(tools) if tools else (), _permit(ask_before_calls))
     Request(options, toolbox.tools)  # raises now what every answer would
@@ -148,17 +150,21 @@ def _piped() -> str:
     """What is piped in, to its end. Where nobody writes and nobody closes the pipe, the user is told what is awaited.
 
     Raises:
-        ChatError: it is more than any context holds.
+        ChatError: it is more than any context holds, or not UTF-8, of which another text would be made in silence.
     """
     if sys.stdin is None:
         return ""
     if isinstance(sys.stdin, TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
     waiting = threading.Timer(_PATIENCE, Screen().note, [_READING])
     waiting.daemon = True
     waiting.start()
     try:
         text = sys.stdin.read(_MOST_PIPED + 1)
+    except UnicodeDecodeError as e:
+        raise ChatError(
+            f"stdin: it is not UTF-8 text (byte 0x{e.object[e.start]:02x}); iconv -f ENCODING -t UTF-8 makes it so"
+        ) from None
     except OSError:  # opened for writing alone, or lost: there is nothing to read
         return ""
     finally:

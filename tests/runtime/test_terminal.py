@@ -305,6 +305,20 @@ def test_a_large_paste(start: Start) -> None:
     assert said("greeting-en") in terminal.say("Hello!")
 
 
+def test_a_paste_that_the_terminal_hands_on_in_parts_is_not_echoed(start: Start) -> None:
+    """More than the terminal's buffer holds (4 kB): what comes while it is read was shown, with ^M between."""
+    terminal = start()
+    terminal.expect("> ")
+    lines = [f"line {i} of 300, 한글" for i in range(300)]
+    writing = threading.Thread(target=terminal.type, args=(paste("\r".join(lines)) + "\r",))
+    writing.start()
+    terminal.expect("more than the context of 1024 takes", seconds=120)
+    writing.join()
+    assert "^M" not in terminal.raw
+    assert "^[" not in terminal.raw
+    assert said("greeting-en") in terminal.say("Hello!")
+
+
 def test_a_paste_whose_end_does_not_come(start: Start, tmp_path: Path) -> None:
     """It ends by itself, or with Ctrl-C; and an end that comes late is nothing."""
     terminal = start()
@@ -549,6 +563,23 @@ def test_no_model(tmp_path: Path) -> None:
     for name, message in (("a.gguf", "not a GGUF file"), ("b.gguf", "no such file")):
         with pytest.raises(GGUFError, match=message):
             chat(tmp_path / name, "Hello!")
+
+
+def test_a_file_that_is_none_is_told_before_what_else_is_lacking(tmp_path: Path, full: Path) -> None:
+    """Also where nothing is asked: the user has typed the file."""
+    with pytest.raises(GGUFError, match="no such file"):
+        chat(tmp_path / "b.gguf")
+    with pytest.raises(GGUFError, match="not a file, but a checkpoint; convert makes a GGUF file of it"):
+        chat(full)
+
+
+def test_a_piped_text_in_another_encoding_is_not_read_as_another_text(
+    demo_gguf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Korean of Windows (CP949), of which U+FFFD was made in silence."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("안녕하세요!".encode("cp949")), "utf-8"))
+    with pytest.raises(ChatError, match="stdin: it is not UTF-8 text .byte 0xbe.; iconv"):
+        chat(demo_gguf)
 
 
 def test_a_closed_stdin(demo_gguf: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
