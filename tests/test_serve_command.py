@@ -107,6 +107,14 @@ def test_without_the_extra_it_says_what_to_install(run: Run, monkeypatch: pytest
     assert (code, "pip install 'exaone4-gguf[server]'" in err) == (2, True)
 
 
+def test_a_file_that_is_none_is_told_before_anything_listens(tmp_path: Path) -> None:
+    (tmp_path / "a.gguf").write_text("text")
+    for name, message in (("a.gguf", "not a GGUF file"), ("b.gguf", "no such file")):
+        command = [sys.executable, "-m", "exaone4_gguf", "serve", str(tmp_path / name), "--port", "0"]
+        told = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert (told.returncode, told.stderr) == (2, f"exaone4-gguf: {tmp_path / name}: {message}\n")
+
+
 @contextmanager
 def served(file: Path, *args: str) -> Iterator[tuple[subprocess.Popen[str], IO[str], int]]:
     """The program on a port of its own: the process, its stderr, the port."""

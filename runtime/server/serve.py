@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 
 from exaone4_gguf.errors import RuntimeFailure
+from exaone4_gguf.runtime.model import check_file
 from exaone4_gguf.runtime.remote import open_model
 from exaone4_gguf.runtime.server.app import make_app
 from exaone4_gguf.runtime.server.engine import Engine
@@ -34,11 +35,13 @@ class Server:
     """A server that listens and loads; ``run`` answers until ``stop``, or a signal.
 
     Raises:
+        GGUFError: there is no such file, or it is no GGUF file.
         RuntimeFailure: the address cannot be listened on.
     """
 
     def __init__(self, path: str | Path, settings: Settings, *, loading: Mapping[str, Any]) -> None:
         self.path, self.settings = Path(path), settings
+        check_file(self.path)
         self.metrics = Metrics()
         self._failure: BaseException | None = None
         self._began = time.monotonic()
