@@ -130,12 +130,13 @@ def _is_offline() -> bool:
 
 def _fetch(repo: str) -> Path:
     try:
-        from huggingface_hub import list_repo_files, snapshot_download
+        from huggingface_hub import list_repo_files, repo_info, snapshot_download
     except ImportError:
         raise CheckpointError(
             f"{repo}: no such folder; to fetch it from the Hugging Face Hub: pip install 'exaone4-gguf[hub]'"
         ) from None
     try:
+        repo_info(repo)  # one try, that a network which is not there is told at once; the others retry for a while
         return Path(snapshot_download(repo, allow_patterns=[*_FILES, _weights(list_repo_files(repo))]))
     except Exception as e:  # huggingface_hub raises its own, requests', and the file system's
         reason = str(e).strip().splitlines()[0] if str(e).strip() else type(e).__name__

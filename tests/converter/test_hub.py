@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +169,7 @@ def test_an_incomplete_snapshot_is_fetched_or_told(
     folder = write_checkpoint(tmp_path / "model", full_config(), shards=3)
     snapshot = cache(folder=folder, without=("model-00002-of-00003.safetensors",))
     monkeypatch.setattr("huggingface_hub.list_repo_files", lambda repo: ["model-00001-of-00003.safetensors"])
+    monkeypatch.setattr("huggingface_hub.repo_info", lambda repo: None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda repo, allow_patterns: str(tmp_path))
     assert model_folder(REPO) == tmp_path
     monkeypatch.setenv("HF_HUB_OFFLINE", "yes")
@@ -192,9 +196,22 @@ def test_a_repository_is_fetched_with_what_a_conversion_needs(monkeypatch: pytes
         asked.update(repo=repo, patterns=allow_patterns)
         return str(tmp_path)
 
+    monkeypatch.setattr("huggingface_hub.repo_info", lambda repo: None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     monkeypatch.setattr("huggingface_hub.list_repo_files", lambda repo: ["model.safetensors", "pytorch_model.bin"])
     assert model_folder("LGAI-EXAONE/EXAONE-4.0-1.2B") == tmp_path
     assert asked["repo"] == "LGAI-EXAONE/EXAONE-4.0-1.2B"
     assert {"*.safetensors", "*.json", "*.jinja", "LICENSE*"} <= set(asked["patterns"])
     assert "*.bin" not in asked["patterns"]
+
+
+def test_a_network_that_is_not_there_is_told_at_once(tmp_path: Path) -> None:
+    """huggingface_hub lists files with five more tries, two lines for each, and 24 seconds."""
+    with socket.socket() as closed:  # bound, and nobody listens
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        environ = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": ""}
+        command = [sys.executable, "-m", "exaone4_gguf", "inspect", "runs/merged"]
+        told = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert told.returncode == 2
+    assert re.fullmatch(r"exaone4-gguf: runs/merged: no such folder, and .* gives none: .*refused.*\n", told.stderr)
