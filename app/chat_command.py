@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from exaone4_gguf.hints import Hinting, Text
+from exaone4_gguf.hints import Hinting, Text, completing
 
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.request import ChatOptions
@@ -35,11 +35,17 @@ class _CacheType(click.ParamType[int]):
         return number
 
 
-def _presets(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """What a shell completes."""
+def cache_types() -> Iterable[str]:
+    """The types of the KV cache, by name."""
+    from exaone4_gguf.runtime.context import CACHE_TYPES
+
+    return CACHE_TYPES
+
+
+def _presets() -> Iterable[str]:
     from exaone4_gguf.runtime.sampling import PRESETS
 
-    return [name for name in PRESETS if name.startswith(incomplete.lower())]
+    return PRESETS
 
 
 LOADING_OPTIONS = (
@@ -56,10 +62,20 @@ LOADING_OPTIONS = (
     ),
     click.option("-ngl", "--n-gpu-layers", type=int, default=-1, help="Layers on the GPU; by default all."),
     click.option(
-        "-ctk", "--cache-type-k", "type_k", type=_CacheType(), help="Type of the cached keys; by default f16."
+        "-ctk",
+        "--cache-type-k",
+        "type_k",
+        type=_CacheType(),
+        shell_complete=completing(cache_types),
+        help="Type of the cached keys; by default f16.",
     ),
     click.option(
-        "-ctv", "--cache-type-v", "type_v", type=_CacheType(), help="Type of the cached values; by default f16."
+        "-ctv",
+        "--cache-type-v",
+        "type_v",
+        type=_CacheType(),
+        shell_complete=completing(cache_types),
+        help="Type of the cached values; by default f16.",
     ),
     click.option(
         "-md",
@@ -95,7 +111,7 @@ _ANSWER_OPTIONS = (
     click.option(
         "--preset",
         metavar="NAME",
-        shell_complete=_presets,
+        shell_complete=completing(_presets),
         help="Sampling: answer, reasoning, steady, korean or greedy.",
     ),
     click.option("--temp", "temperature", type=float, help="Temperature; 0 is greedy."),

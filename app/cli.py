@@ -13,7 +13,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,7 +24,7 @@ from exaone4_gguf.chat_command import chat
 from exaone4_gguf.encode_command import classify, embed
 from exaone4_gguf.errors import Exaone4Error, QuantizeError
 from exaone4_gguf.fit_command import fit
-from exaone4_gguf.hints import Hinting, check_order, check_target, is_type
+from exaone4_gguf.hints import Hinting, check_order, check_target, completing, is_type
 from exaone4_gguf.imatrix_command import imatrix
 from exaone4_gguf.serve_command import serve
 from exaone4_gguf.verify_command import verify, verify_result
@@ -168,11 +168,16 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _types(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    """The file types, as a shell completes them."""
+def _types() -> Iterable[str]:
     from exaone4_gguf.quant.recipes import FILE_TYPES
 
-    return [name for name in FILE_TYPES if name.startswith(incomplete.upper())]
+    return FILE_TYPES
+
+
+def _tensor_types() -> Iterable[str]:
+    from exaone4_gguf.quant.types import WRITABLE
+
+    return WRITABLE
 
 
 def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -188,8 +193,18 @@ def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="Type of the tensors whose name matches; the first match counts. May be repeated.",
         ),
-        click.option("--token-embedding-type", metavar="TYPE", help="Type of the token embedding."),
-        click.option("--output-tensor-type", metavar="TYPE", help="Type of the output tensor."),
+        click.option(
+            "--token-embedding-type",
+            metavar="TYPE",
+            shell_complete=completing(_tensor_types),
+            help="Type of the token embedding.",
+        ),
+        click.option(
+            "--output-tensor-type",
+            metavar="TYPE",
+            shell_complete=completing(_tensor_types),
+            help="Type of the output tensor.",
+        ),
         click.option(
             "--imatrix",
             metavar="FILE",
@@ -220,7 +235,7 @@ def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
     "--outtype",
     default="auto",
     metavar="TYPE",
-    shell_complete=_types,
+    shell_complete=completing(_types),
     help="File type; by default the checkpoint's own dtype.",
 )
 @click.option("--verify", "then_verify", is_flag=True, help="Verify what was written, all but its behaviour.")
@@ -249,7 +264,7 @@ def convert(model_dir: str, out: Path, outtype: str, then_verify: bool, **option
 @cli.command()
 @click.argument("infile", metavar="IN.gguf", type=click.Path(path_type=Path))
 @click.argument("out", metavar="OUT.gguf", type=_Target())
-@click.argument("outtype", metavar="TYPE", shell_complete=_types)
+@click.argument("outtype", metavar="TYPE", shell_complete=completing(_types))
 @click.option("--allow-requantize", is_flag=True, help="Quantize what is quantized already; it costs quality.")
 @_quantizing
 def quantize(infile: Path, out: Path, outtype: str, **options: Any) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from exaone4_gguf.hints import Hinting
+from exaone4_gguf.chat_command import cache_types
+from exaone4_gguf.hints import Hinting, completing
 
 if TYPE_CHECKING:
     from exaone4_gguf.edge.fit import Fit
@@ -22,16 +24,35 @@ def _list_devices(ctx: click.Context, param: click.Parameter, value: bool) -> No
         ctx.exit()
 
 
+def _devices() -> Iterable[str]:
+    from exaone4_gguf.edge.boards import BOARDS
+
+    return BOARDS
+
+
 @click.command(cls=Hinting)
 @click.argument("path", metavar="FILE.gguf|MODEL_DIR", type=click.Path(path_type=Path))
-@click.option("--device", metavar="NAME", help="A board; by default this machine, with the memory it has free now.")
+@click.option(
+    "--device",
+    metavar="NAME",
+    shell_complete=completing(_devices),
+    help="A board; by default this machine, with the memory it has free now.",
+)
 @click.option(
     "--list-devices", is_flag=True, is_eager=True, expose_value=False, callback=_list_devices, help="List the boards."
 )
 @click.option(
     "-c", "--ctx-size", "n_ctx", type=click.IntRange(min=1), default=4096, show_default=True, help="Context in tokens."
 )
-@click.option("-ct", "--cache-type", default="f16", show_default=True, metavar="TYPE", help="Type of the KV cache.")
+@click.option(
+    "-ct",
+    "--cache-type",
+    default="f16",
+    show_default=True,
+    metavar="TYPE",
+    shell_complete=completing(cache_types),
+    help="Type of the KV cache.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Everything, for programs; sizes in bytes.")
 def fit(path: Path, device: str | None, n_ctx: int, cache_type: str, as_json: bool) -> None:
     """Tell which types of a model fit a machine, how fast they answer, and the command to run.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,15 @@ def check_order(first: str, rest: tuple[Any, ...] | list[Any], usage: str) -> No
     swapped = next((str(path) for path in rest if (Path(path) / "config.json").is_file()), None)
     if swapped is not None and first.endswith(".gguf"):
         raise click.UsageError(f"MODEL_DIR comes first: exaone4-gguf {usage.format(swapped, first)}")
+
+
+def completing(names: Callable[[], Iterable[str]]) -> Callable[..., list[str]]:
+    """What completes an argument in a shell: those of the names, in any case, that go on with what is typed."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        return [name for name in names() if name.lower().startswith(incomplete.lower())]
+
+    return complete
 
 
 class Text(click.ParamType[str]):

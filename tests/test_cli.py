@@ -265,6 +265,9 @@ def test_the_demo_answers(run: Run) -> None:
         ("exaone4-gguf quantize a b iq4", ["IQ4_NL", "IQ4_XS"]),
         ("exaone4-gguf chat a --preset ", ["answer", "reasoning", "steady", "korean", "greedy"]),
         ("exaone4-gguf chat a --preset st", ["steady"]),
+        ("exaone4-gguf chat a -ctk q8", ["q8_0"]),
+        ("exaone4-gguf convert a b --token-embedding-type q6", ["Q6_K"]),
+        ("exaone4-gguf fit a --device rpi5", ["rpi5-8gb", "rpi5-16gb"]),
     ],
 )
 def test_a_shell_completes_types_and_presets(words: str, completed: list[str]) -> None:
