@@ -161,9 +161,14 @@ def test_while_it_loads_it_says_so(demo_gguf: Path, may_load: threading.Event) -
 
 
 def test_what_cannot_be_loaded_ends_the_server(tmp_path: Path) -> None:
+    """A file of another kind before anything listens, a damaged one when it is loaded."""
     (tmp_path / "a.gguf").write_text("text")
     with pytest.raises(GGUFError, match="not a GGUF file"):
-        Server(tmp_path / "a.gguf", Settings(port=0), loading=LOADING).run()
+        Server(tmp_path / "a.gguf", Settings(port=0), loading=LOADING)
+    (tmp_path / "a.gguf").write_bytes(b"GGUF, and then nothing that makes sense")
+    server = Server(tmp_path / "a.gguf", Settings(port=0), loading=LOADING)
+    with pytest.raises(GGUFError):
+        server.run()
 
 
 def test_a_port_that_is_taken(server: Server) -> None:
