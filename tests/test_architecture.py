@@ -175,15 +175,30 @@ PROVEN_BY_THEIR_USERS = {
 }
 
 
-@pytest.mark.parametrize("command", [["-c", "from exaone4_gguf import Exaone4"], ["-m", "exaone4_gguf", "--help"]])
-def test_starting_takes_less_than_a_third_of_a_second(command: list[str]) -> None:
-    """The quickest of several starts, as the machine is shared; torch is not imported."""
-    took = []
-    for _ in range(5):
-        began = time.perf_counter()
-        subprocess.run([sys.executable, *command], check=True, capture_output=True)
-        took.append(time.perf_counter() - began)
-    assert min(took) < 0.3
+STARTS = {
+    "library": (["-c", "from exaone4_gguf import Exaone4"], "numpy"),
+    "command line": (["-m", "exaone4_gguf", "--help"], "click"),
+}
+"""What is started, and the one library that it has to import."""
+
+
+def started(command: list[str]) -> float:
+    """Seconds."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *command], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_starting_takes_little_more_than_its_imports(name: str) -> None:
+    """The quickest of several starts in turns, as the machine is shared: at most four times the library's own."""
+    command, library = STARTS[name]
+    pairs = [(started(command), started(["-c", f"import {library}"])) for _ in range(5)]
+    ours, theirs = (min(times) for times in zip(*pairs, strict=True))
+    assert ours < 4 * theirs
+
+
+def test_starting_imports_no_torch() -> None:
     script = "import sys; from exaone4_gguf import Exaone4; print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
