@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet -c constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
 ROOMS := app converter quant runtime proof edge
 FILES := $(shell find $(ROOMS) -name '*.py' -o -path '*/page/*' | sort)
 KERNEL := $(wildcard quant/*.cpp quant/*.hpp)
