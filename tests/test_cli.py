@@ -116,7 +116,8 @@ def broken(tmp_path: Path, name: str) -> Path:
     elif name == "no tokenizer":
         (folder / "tokenizer.json").unlink()
     elif name == "no weights":
-        (folder / "model.safetensors.index.json").unlink()
+        for file in folder.glob("model*"):
+            file.unlink()
     elif name == "a window at 4 layers":
         (folder / "config.json").write_text(json.dumps(full_config(sliding_window=32)))
     return folder
