@@ -2,7 +2,17 @@
 import OpenAI from "openai";
 
 const [url, ...faces] = process.argv.slice(2);
-const client = new OpenAI({ baseURL: url, apiKey: "none", maxRetries: 0 });
+
+// The runner writes a tool's parameters before its description. The prompt shows a tool as it is given, and the bundled
+// model knows this one by heart, in the usual order.
+const inOrder = (key, value) => {
+  if (!value?.name || !value.parameters) return value;
+  const { name, description, parameters } = value;
+  return { name, description, parameters };
+};
+const ordered = (address, init) =>
+  fetch(address, { ...init, body: JSON.stringify(JSON.parse(init.body), inOrder) });
+const client = new OpenAI({ baseURL: url, apiKey: "none", maxRetries: 0, fetch: ordered });
 const rolled = [];
 
 const tool = {
