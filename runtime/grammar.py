@@ -12,9 +12,9 @@ from typing import Any
 
 from exaone4_gguf.runtime.schema_reading import standard
 from exaone4_gguf.runtime.schema_rules import Rules, literal
+from exaone4_gguf.runtime.tags import CALL, END_CALL
 
-OPEN_CALL, CLOSE_CALL = "<tool_call>", "</tool_call>"
-_NEXT_CALL = "\n" + OPEN_CALL
+_NEXT_CALL = "\n" + CALL
 
 
 def calls_grammar(tools: Sequence[tuple[str, Mapping[str, Any]]], *, parallel: bool) -> str:
@@ -32,7 +32,7 @@ def calls_grammar(tools: Sequence[tuple[str, Mapping[str, Any]]], *, parallel: b
     for name, schema in tools:
         before = literal(f'{{"name": {json.dumps(name, ensure_ascii=False)}, "arguments": ')
         arguments = rules.of_schema(standard(schema), f"tool '{name}'")
-        calls.append(rules.add(f"{before} {arguments} {literal('}' + CLOSE_CALL)}"))
+        calls.append(rules.add(f"{before} {arguments} {literal('}' + END_CALL)}"))
     call = rules.add(" | ".join(calls))
     return rules.text(f"{call} ({literal(_NEXT_CALL)} {call})*" if parallel else call)
 

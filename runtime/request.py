@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from exaone4_gguf.errors import RequestError
 from exaone4_gguf.runtime.generation import Constraint
-from exaone4_gguf.runtime.grammar import OPEN_CALL, calls_grammar, json_grammar
+from exaone4_gguf.runtime.grammar import calls_grammar, json_grammar
 from exaone4_gguf.runtime.llama import checked
 from exaone4_gguf.runtime.model import Model
 from exaone4_gguf.runtime.reasoning import (
@@ -21,6 +21,7 @@ from exaone4_gguf.runtime.reasoning import (
     ThoughtTracker,
 )
 from exaone4_gguf.runtime.sampling import SAMPLING_NAMES, preset
+from exaone4_gguf.runtime.tags import CALL
 from exaone4_gguf.runtime.tools import Tool
 
 ToolChoice = str | Mapping[str, Any]
@@ -122,7 +123,7 @@ class Request:
     def _calls(self, begins_at: Any, tools: Sequence[Tool]) -> Constraint:
         parallel = self.options.get("parallel_tool_calls") is not False
         grammar = calls_grammar([(tool.name, tool.schema) for tool in tools], parallel=parallel)
-        return Constraint(grammar, OPEN_CALL if begins_at == "answer" else "", begins_at)
+        return Constraint(grammar, CALL if begins_at == "answer" else "", begins_at)
 
     def _offered(self) -> Sequence[Tool]:
         if self._choice == "required":

@@ -15,20 +15,10 @@ import pytest
 
 from exaone4_gguf.runtime.chat import Exaone4
 from exaone4_gguf.runtime.server.serve import Server
+from tests.runtime.test_tools import CARD
 
-# https://huggingface.co/LGAI-EXAONE/EXAONE-4.0-1.2B
-TOOL: Any = {
-    "type": "function",
-    "function": {
-        "name": "roll_dice",
-        "description": "Roll a dice with the number 1 to N. User can select the number N.",
-        "parameters": {
-            "type": "object",
-            "required": ["max_num"],
-            "properties": {"max_num": {"type": "int", "description": "Max number of the dice"}},
-        },
-    },
-}
+# The questions are those of https://huggingface.co/LGAI-EXAONE/EXAONE-4.0-1.2B, as is the tool.
+TOOL: Any = CARD
 QUESTIONS = ("Explain how wonderful you are", "Explica lo increíble que eres", "너가 얼마나 대단한지 설명해 봐")
 THINKING = "Which one is bigger, 3.12 vs 3.9?"
 DICE = "Roll D6 twice!"
