@@ -58,8 +58,8 @@ def line_with_pastes(prompt: str, read: Callable[[str, str], str]) -> str:
         line = read(prompt, "")
         while _HERE in line:
             before, _, after = line.partition(_HERE)
-            _erase(prompt + line)
             with _unechoed():
+                _erase(prompt + line)  # and what came before the echo was off
                 text = pasted(sys.stdin.fileno())
             line = read(prompt, before + text + after)
     return line

@@ -103,14 +103,19 @@ class Terminal:
 
     def expect(self, text: str, seconds: float = 20) -> str:
         """Wait until the terminal shows the text, after what was expected before; what came up to it."""
+        self.wait(lambda: text in self.shown()[self._seen :], text, seconds)
+        found = self.shown().index(text, self._seen)
+        came, self._seen = self.shown()[self._seen : found], found + len(text)
+        return came
+
+    def wait(self, come: Callable[[], bool], what: str, seconds: float = 20) -> None:
+        """Read what the terminal shows until this holds."""
         end = time.monotonic() + seconds
-        while (found := self.shown().find(text, self._seen)) < 0:
+        while not come():
             ready, _, _ = select.select([self._master], [], [], 0.2)
             if ready:
                 self.raw += self._read()
-            assert time.monotonic() < end, f"{text!r} did not come: {self.shown()[self._seen :]!r}"
-        came, self._seen = self.shown()[self._seen : found], found + len(text)
-        return came
+            assert time.monotonic() < end, f"{what!r} did not come: {self.shown()[self._seen :]!r}"
 
     def shown(self) -> str:
         """All that came, without the colours."""
@@ -310,10 +315,12 @@ def test_a_paste_that_the_terminal_hands_on_in_parts_is_not_echoed(start: Start)
     terminal = start()
     terminal.expect("> ")
     lines = [f"line {i} of 300, 한글" for i in range(300)]
-    writing = threading.Thread(target=terminal.type, args=(paste("\r".join(lines)) + "\r",))
-    writing.start()
+    first, *rest = paste("\r".join(lines)).partition("\r")
+    terminal.type(first)
+    erased = "A\r\x1b[J"
+    terminal.wait(lambda: erased in terminal.raw, erased)  # readline has given the terminal back
+    terminal.type("".join(rest) + "\r")
     terminal.expect("more than the context of 1024 takes", seconds=120)
-    writing.join()
     assert "^M" not in terminal.raw
     assert "^[" not in terminal.raw
     assert said("greeting-en") in terminal.say("Hello!")
