@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --no-compile -c constraints.txt
-ROOMS := app converter quant runtime proof edge
+ROOMS := app format converter quant runtime proof edge
 FILES := $(shell find $(ROOMS) -name '*.py' -o -path '*/page/*' | sort)
 KERNEL := $(wildcard quant/*.cpp quant/*.hpp)
 
@@ -32,7 +32,7 @@ test-peers: .venv/dev
 	@$(BIN)/python -m tests.edge.build_peers > .venv/peers
 	EXAONE4_LLAMA_CPP=$$(cat .venv/peers) $(BIN)/python -m pytest tests/edge
 	EXAONE4_LLAMA_CPP=$$(cat .venv/peers) LLAMA_CPP_LIB_PATH=$$(cat .venv/peers) \
-		$(BIN)/python -m pytest tests/runtime/test_rpc.py tests/runtime/test_remote.py
+		$(BIN)/python -m pytest tests/runtime/remote/test_rpc.py tests/runtime/remote/test_remote.py
 
 lint: .venv/dev
 	$(BIN)/ruff check .

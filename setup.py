@@ -9,7 +9,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 
-ROOMS = ("converter", "quant", "runtime", "runtime.drafting", "runtime.server", "proof", "edge")
+ROOMS = ("format", "converter", "quant", "runtime", "proof", "edge")
 
 # No operation is fused or reordered: the blocks are to be ggml's to the bit.
 EXACT = ["-O3", "-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-Wno-psabi", "-Wno-subobject-linkage"]
@@ -36,11 +36,23 @@ def long_description() -> str:
     return LINK.sub(elsewhere, (HERE / "README.md").read_text("utf-8"))
 
 
+def packages() -> dict[str, str]:
+    """Each package of the installed layout, and its folder here."""
+    folders = {"exaone4_gguf": "app"}
+    folders |= {
+        f"exaone4_gguf.{file.parent.name}": file.parent.as_posix() for file in Path("app").glob("*/__init__.py")
+    }
+    for room in ROOMS:
+        for file in Path(room).rglob("__init__.py"):
+            folders[".".join(("exaone4_gguf", *file.parent.parts))] = file.parent.as_posix()
+    return folders
+
+
 setup(
     long_description=long_description(),
     long_description_content_type="text/markdown",
-    packages=["exaone4_gguf", "exaone4_gguf.demo", *(f"exaone4_gguf.{room}" for room in ROOMS)],
-    package_dir={"exaone4_gguf": "app"} | {f"exaone4_gguf.{room}": room.replace(".", "/") for room in ROOMS},
+    packages=list(packages()),
+    package_dir=packages(),
     package_data={
         "exaone4_gguf": ["py.typed"],
         "exaone4_gguf.demo": ["checkpoint/*"],

@@ -42,8 +42,10 @@ if TYPE_CHECKING:
     from exaone4_gguf.proof.report import Report
     from exaone4_gguf.proof.verify import verify
     from exaone4_gguf.quant.recipes import FILE_TYPES, Overrides
-    from exaone4_gguf.runtime.chat import Exaone4
-    from exaone4_gguf.runtime.encoder import Classified, Encoder
+    from exaone4_gguf.runtime.answer.reply import Reply
+    from exaone4_gguf.runtime.answer.voting import Vote
+    from exaone4_gguf.runtime.encode.encoder import Classified, Encoder
+    from exaone4_gguf.runtime.encode.spans import Answer, Span, Tagged
     from exaone4_gguf.runtime.events import (
         Content,
         Event,
@@ -55,47 +57,46 @@ if TYPE_CHECKING:
         ToolCallArguments,
         ToolCallBegin,
         ToolCallEnd,
+        Usage,
         collect,
     )
-    from exaone4_gguf.runtime.reply import Reply, Usage
-    from exaone4_gguf.runtime.spans import Answer, Span, Tagged
-    from exaone4_gguf.runtime.tools import Tool
-    from exaone4_gguf.runtime.turn import Turn, View, run_tools
-    from exaone4_gguf.runtime.voting import Vote
+    from exaone4_gguf.runtime.exaone4 import Exaone4
+    from exaone4_gguf.runtime.terminal.turn import Turn, View, run_tools
+    from exaone4_gguf.runtime.tools.tool import Tool
 
 _LAZY = {
-    "Answer": "runtime.spans",
-    "Classified": "runtime.encoder",
+    "Answer": "runtime.encode.spans",
+    "Classified": "runtime.encode.encoder",
     "Content": "runtime.events",
-    "Encoder": "runtime.encoder",
+    "Encoder": "runtime.encode.encoder",
     "Event": "runtime.events",
-    "Exaone4": "runtime.chat",
+    "Exaone4": "runtime.exaone4",
     "Finish": "runtime.events",
     "Message": "runtime.events",
     "Overrides": "quant.recipes",
     "Reasoning": "runtime.events",
     "Rethought": "runtime.events",
-    "Reply": "runtime.reply",
+    "Reply": "runtime.answer.reply",
     "Report": "proof.report",
     "Result": "converter.convert",
-    "Span": "runtime.spans",
+    "Span": "runtime.encode.spans",
     "Summary": "converter.inspect",
-    "Tagged": "runtime.spans",
-    "Tool": "runtime.tools",
+    "Tagged": "runtime.encode.spans",
+    "Tool": "runtime.tools.tool",
     "ToolCall": "runtime.events",
     "ToolCallArguments": "runtime.events",
     "ToolCallBegin": "runtime.events",
     "ToolCallEnd": "runtime.events",
-    "Turn": "runtime.turn",
-    "Usage": "runtime.reply",
-    "View": "runtime.turn",
-    "Vote": "runtime.voting",
+    "Turn": "runtime.terminal.turn",
+    "Usage": "runtime.events",
+    "View": "runtime.terminal.turn",
+    "Vote": "runtime.answer.voting",
     "FILE_TYPES": "quant.recipes",
     "collect": "runtime.events",
     "convert": "converter.convert",
     "inspect": "converter.inspect",
     "quantize": "converter.convert",
-    "run_tools": "runtime.turn",
+    "run_tools": "runtime.terminal.turn",
     "verify": "proof.verify",
 }
 

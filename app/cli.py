@@ -8,73 +8,50 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
-import functools
 import io
 import os
-import re
 import sys
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import NoReturn
 
 import click
 
-from exaone4_gguf.bundle_command import bundle
-from exaone4_gguf.chat_command import chat
-from exaone4_gguf.encode_command import classify, embed
-from exaone4_gguf.errors import Exaone4Error, QuantizeError
-from exaone4_gguf.fit_command import fit
-from exaone4_gguf.hints import Hinting, check_order, check_target, completing, is_type
-from exaone4_gguf.imatrix_command import imatrix
-from exaone4_gguf.serve_command import serve
-from exaone4_gguf.verify_command import verify, verify_result
+from exaone4_gguf.commands.bundle import bundle_command
+from exaone4_gguf.commands.chat import chat_command
+from exaone4_gguf.commands.classify import classify_command
+from exaone4_gguf.commands.convert import convert_command
+from exaone4_gguf.commands.demo import demo_command
+from exaone4_gguf.commands.embed import embed_command
+from exaone4_gguf.commands.fit import fit_command
+from exaone4_gguf.commands.imatrix import imatrix_command
+from exaone4_gguf.commands.inspect import inspect_command
+from exaone4_gguf.commands.quantize import quantize_command
+from exaone4_gguf.commands.serve import serve_command
+from exaone4_gguf.commands.verify import verify_command
+from exaone4_gguf.errors import Exaone4Error
 from exaone4_gguf.version import __version__
-
-if TYPE_CHECKING:
-    from exaone4_gguf.converter.convert import Result
-    from exaone4_gguf.quant.recipes import Overrides
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
 
-_SIZE = re.compile(r"(\d+)([KMG]?)", re.IGNORECASE)
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
-
-
-class _Size(click.ParamType[int]):
-    """A number of bytes, like 50G, as llama.cpp's converter takes it."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = _SIZE.fullmatch(str(value))
-        if not match or int(match[1]) == 0:
-            self.fail(f"{value!r} is not a size; write it like 500M or 50G", param, ctx)
-        if not match[2] and int(match[1]) < _UNITS["M"]:
-            self.fail(f"{value} is a size in bytes; write it like {value}M or {value}G", param, ctx)
-        return int(match[1]) * _UNITS[match[2].upper()]
-
-
-class _Target(click.ParamType[Path]):
-    """A file to write, or a folder that is there."""
-
-    name = "path"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if not value:
-            self.fail("the target has no name", param, ctx)
-        check_target(ctx, str(value))
-        if str(value).endswith("/") and not Path(value).is_dir():
-            self.fail(f"{value}: no such folder", param, ctx)
-        return Path(value)
+COMMANDS = (
+    convert_command,
+    quantize_command,
+    inspect_command,
+    verify_command,
+    imatrix_command,
+    chat_command,
+    serve_command,
+    embed_command,
+    classify_command,
+    fit_command,
+    bundle_command,
+    demo_command,
+)
+"""In the order in which people meet them."""
 
 
 class _Commands(click.Group):
-    """Commands in the order in which people meet them."""
-
-    command_class = Hinting
+    """Commands in the order of ``COMMANDS``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
@@ -99,6 +76,10 @@ def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 )
 def cli() -> None:
     """EXAONE 4 on your own hardware: convert to GGUF, quantize, inspect, verify, chat."""
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> NoReturn:
@@ -166,198 +147,3 @@ def _abandon_stdout() -> None:
 def _fail(message: str, code: int) -> NoReturn:
     click.echo("exaone4-gguf: " + " ".join(message.split("\n")), err=True)
     sys.exit(code)
-
-
-def _types() -> Iterable[str]:
-    from exaone4_gguf.quant.recipes import FILE_TYPES
-
-    return FILE_TYPES
-
-
-def _tensor_types() -> Iterable[str]:
-    from exaone4_gguf.quant.types import WRITABLE
-
-    return WRITABLE
-
-
-def _quantizing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that convert and quantize share."""
-    options = (
-        click.option("-t", "--threads", type=click.IntRange(min=1), help="Threads; by default all processors."),
-        click.option("--force", is_flag=True, help="Replace OUT if it exists."),
-        click.option("--dry-run", is_flag=True, help="Print the plan and the final size; write nothing."),
-        click.option(
-            "--tensor-type",
-            "tensor_types",
-            metavar="REGEX=TYPE",
-            multiple=True,
-            help="Type of the tensors whose name matches; the first match counts. May be repeated.",
-        ),
-        click.option(
-            "--token-embedding-type",
-            metavar="TYPE",
-            shell_complete=completing(_tensor_types),
-            help="Type of the token embedding.",
-        ),
-        click.option(
-            "--output-tensor-type",
-            metavar="TYPE",
-            shell_complete=completing(_tensor_types),
-            help="Type of the output tensor.",
-        ),
-        click.option(
-            "--imatrix",
-            metavar="FILE",
-            help="Importance matrix, as llama-imatrix or the imatrix command writes it; it makes small types better.",
-        ),
-        click.option("--pure", is_flag=True, help="One type for all tensors, without the recipe's exceptions."),
-        click.option("--head-type", metavar="TYPE", help="Type of a classifier's head: F32 (the default) or F16."),
-        click.option(
-            "--split-max-size",
-            type=_Size(),
-            default=0,
-            metavar="N(M|G)",
-            help="Split into files of at most this size of tensors.",
-        ),
-        click.option(
-            "--allow-wrong-in-llama-cpp",
-            is_flag=True,
-            help="Write a file even if llama.cpp would load it and compute, or tokenize, differently.",
-        ),
-    )
-    return functools.reduce(lambda f, option: option(f), reversed(options), command)
-
-
-@cli.command()
-@click.argument("model_dir")
-@click.argument("out", type=_Target())
-@click.option(
-    "--outtype",
-    default="auto",
-    metavar="TYPE",
-    shell_complete=completing(_types),
-    help="File type; by default the checkpoint's own dtype.",
-)
-@click.option("--verify", "then_verify", is_flag=True, help="Verify what was written, all but its behaviour.")
-@click.option(
-    "--template-for-llama-server",
-    is_flag=True,
-    help="Change the chat template so that stock llama-server keeps thoughts and answer apart.",
-)
-@_quantizing
-def convert(model_dir: str, out: Path, outtype: str, then_verify: bool, **options: Any) -> int:
-    """Convert the checkpoint in MODEL_DIR to OUT, a GGUF file.
-
-    MODEL_DIR is a Hugging Face folder, or the id of a repository on the Hugging Face Hub. OUT may be a folder,
-    in which the file is named after the model and its type. The types, best first:
-
-    F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q4_K_M, Q4_K_S, IQ4_NL, Q4_0, IQ4_XS, Q3_K_M, Q2_K
-    """
-    from exaone4_gguf.converter.convert import convert
-
-    check_order(model_dir, (out,), "convert {} {}")
-    result = convert(model_dir, out, outtype, **_writing(options))
-    _report(result)
-    return verify_result(model_dir, result.paths[0], options["imatrix"]) if then_verify and result.written else 0
-
-
-@cli.command()
-@click.argument("infile", metavar="IN.gguf", type=click.Path(path_type=Path))
-@click.argument("out", metavar="OUT.gguf", type=_Target())
-@click.argument("outtype", metavar="TYPE", shell_complete=completing(_types))
-@click.option("--allow-requantize", is_flag=True, help="Quantize what is quantized already; it costs quality.")
-@_quantizing
-def quantize(infile: Path, out: Path, outtype: str, **options: Any) -> None:
-    """Quantize IN.gguf to OUT.gguf as TYPE, with llama.cpp's own bytes."""
-    from exaone4_gguf.converter.convert import quantize
-
-    if is_type(out.name):
-        raise click.UsageError(f"TYPE comes last: exaone4-gguf quantize {infile} {outtype} {out.name}")
-    _report(quantize(infile, out, outtype, **_writing(options)))
-
-
-@cli.command()
-@click.argument("path")
-@click.option("--json", "as_json", is_flag=True, help="Everything, for programs.")
-def inspect(path: str, as_json: bool) -> None:
-    """Show what a GGUF file, or a checkpoint, is.
-
-    PATH is a file, a Hugging Face folder, or the id of a repository on the Hugging Face Hub.
-    """
-    from exaone4_gguf.converter.inspect import inspect
-
-    summary = inspect(path)
-    if as_json:
-        import json
-
-        click.echo(json.dumps(summary.to_json(), ensure_ascii=False, indent=1))
-    else:
-        from exaone4_gguf.render import print_summary
-
-        print_summary(summary)
-
-
-cli.add_command(verify)
-cli.add_command(imatrix)
-cli.add_command(chat)
-cli.add_command(serve)
-cli.add_command(embed)
-cli.add_command(classify)
-cli.add_command(fit)
-cli.add_command(bundle)
-
-
-@cli.command()
-def demo() -> None:
-    """Convert the checkpoint that comes with the project, and hold three conversations with it."""
-    from exaone4_gguf.demo.show import run_demo
-
-    run_demo()
-
-
-def _writing(options: dict[str, Any]) -> dict[str, Any]:
-    """The functions' arguments from the command line's."""
-    from exaone4_gguf.progress import show_progress
-
-    names = ("tensor_types", "token_embedding_type", "output_tensor_type", "pure")
-    overrides = _overrides(*(options.pop(name) for name in names))
-    return options | {"overrides": overrides, "show_progress": show_progress}
-
-
-def _overrides(pairs: tuple[str, ...], embedding: str | None, output: str | None, pure: bool) -> Overrides | None:
-    from exaone4_gguf.quant.recipes import Overrides
-    from exaone4_gguf.quant.types import writable_type
-
-    if not (pairs or embedding or output or pure):
-        return None
-    return Overrides(
-        tensor_types=tuple(_tensor_type(pair) for pair in pairs),
-        token_embedding=writable_type(embedding) if embedding else None,
-        output=writable_type(output) if output else None,
-        pure=pure,
-    )
-
-
-def _tensor_type(pair: str) -> Any:
-    from exaone4_gguf.quant.types import writable_type
-
-    pattern, equals, name = pair.rpartition("=")
-    if not (pattern and equals and name):
-        raise QuantizeError(f"--tensor-type {pair}: write it as REGEX=TYPE, like attn_v=Q8_0")
-    try:
-        return re.compile(pattern.lower()), writable_type(name)
-    except re.error as e:
-        raise QuantizeError(f"--tensor-type {pair}: not a regular expression: {e}") from None
-
-
-def _report(result: Result) -> None:
-    from exaone4_gguf.render import describe, print_plan
-
-    if result.written:
-        click.echo(describe(result), err=True)
-        if lacking := result.without_importance:
-            click.echo(f"the importance matrix has nothing of {len(lacking)} layers, {lacking[0]} first", err=True)
-        for path in result.paths:
-            click.echo(path)
-    else:
-        print_plan(result)

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import in_turns, seconds
-from exaone4_gguf.runtime.context import Context
-from exaone4_gguf.runtime.drafting.draft import Draft, Drafter
-from exaone4_gguf.runtime.drafting.lookahead import Lookahead
-from exaone4_gguf.runtime.machine import physical_cores
-from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.generate.drafting.draft import Draft, Drafter
+from exaone4_gguf.runtime.generate.drafting.lookahead import Lookahead
+from exaone4_gguf.runtime.llama.context import Context
+from exaone4_gguf.runtime.llama.machine import physical_cores
+from exaone4_gguf.runtime.llama.model import Model
 
 if TYPE_CHECKING:
-    from exaone4_gguf.runtime.drafting.draft import Tokens
+    from exaone4_gguf.runtime.generate.drafting.draft import Tokens
 
 PROBABILITIES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import in_turns, save_plot, seconds
-from exaone4_gguf.runtime.context import Context
-from exaone4_gguf.runtime.encoder import Encoder
-from exaone4_gguf.runtime.machine import physical_cores
+from exaone4_gguf.runtime.encode.encoder import Encoder
+from exaone4_gguf.runtime.llama.context import Context
+from exaone4_gguf.runtime.llama.machine import physical_cores
 
 OURS, RAW, PEER = "Encoder", "llama.cpp, one prompt", "Llama.embed"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measure import in_turns, save_plot, seconds
+from exaone4_gguf.format.types import TYPES
 from exaone4_gguf.quant import kernels, native
-from exaone4_gguf.quant.types import TYPES
 
 _SHAPE = (512, 2048)  # rows and columns: a megaweight
 

@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import in_turns, seconds
-from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.machine import physical_cores
+from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.llama.machine import physical_cores
 
 _WORD = " word"
 _FRAME = 20  # tokens that the template adds, about

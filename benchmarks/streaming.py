@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import in_turns, save_plot
-from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.context import Context
-from exaone4_gguf.runtime.machine import physical_cores
+from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.llama.context import Context
+from exaone4_gguf.runtime.llama.machine import physical_cores
 
 _MEASURED = 128  # tokens that are timed at each depth
 _BEHIND = 2000  # tokens of the conversation before the tenth turn

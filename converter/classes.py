@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone4_gguf.errors import ConfigError
+from exaone4_gguf.format.keys import NONE, QUESTION, SEQUENCE, SIGMOID, SOFTMAX, TOKEN
 
-SEQUENCE, TOKEN, QUESTION = "sequence-classification", "token-classification", "question-answering"
 SPAN_LABELS = ("start", "end")
 """The two rows of a question answering head."""
 
 SINGLE, MULTI, REGRESSION = "single_label_classification", "multi_label_classification", "regression"
-ACTIVATIONS = {SINGLE: "softmax", MULTI: "sigmoid", REGRESSION: "none"}
+ACTIVATIONS = {SINGLE: SOFTMAX, MULTI: SIGMOID, REGRESSION: NONE}
 """What makes scores of logits, by config.json's problem_type."""
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.checkpoint import load_json
+from exaone4_gguf.converter.checkpoint.folder import load_json
 from exaone4_gguf.converter.classes import CAUSAL, CLASSES, HeadConfig, ModelClass, read_head_config
-from exaone4_gguf.converter.gguf_file import MAX_BLOCKS
 from exaone4_gguf.converter.rope import RopeScaling, positive_f32, read_rope
-from exaone4_gguf.converter.token_roles import TokenRoles, read_token_roles
+from exaone4_gguf.converter.tokenizer.token_roles import TokenRoles, read_token_roles
 from exaone4_gguf.errors import ConfigError
+from exaone4_gguf.format.file import MAX_BLOCKS
+from exaone4_gguf.format.keys import WINDOWED_DEPTH
 
 MODEL_TYPE = "exaone4"
 
@@ -43,8 +44,6 @@ FIXED: dict[str, Any] = {
 }
 
 SLIDING, FULL = "sliding_attention", "full_attention"
-WINDOWED_DEPTH = 64
-"""llama.cpp gives exaone4 a window and NoPE layers at this depth, and at no other."""
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from exaone4_gguf.converter import pipeline
+from exaone4_gguf.converter.checkpoint.hub import model_folder
 from exaone4_gguf.converter.doubts import doubts
-from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
-from exaone4_gguf.converter.gguf_values import Metadata
 from exaone4_gguf.converter.head import is_head, plan_head
-from exaone4_gguf.converter.hub import model_folder
 from exaone4_gguf.converter.metadata import file_type_keys, imatrix_keys
 from exaone4_gguf.converter.model import Model, from_checkpoint, from_gguf
 from exaone4_gguf.converter.output import Output, check_target
 from exaone4_gguf.converter.plan import Plan, make_plan
-from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.errors import ImatrixError, OutputError, QuantizeError
+from exaone4_gguf.format.file import GGUFFile, read_gguf
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.types import TensorType
+from exaone4_gguf.format.values import Metadata
 from exaone4_gguf.quant.imatrix import ImportanceMatrix, read_imatrix
 from exaone4_gguf.quant.kernels import Floats
 from exaone4_gguf.quant.recipes import FILE_TYPES, FileType, Overrides, TensorShape, assign_types, file_type
-from exaone4_gguf.quant.types import TensorType
 
 _log = logging.getLogger(__name__)
 

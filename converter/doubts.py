@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from exaone4_gguf.converter.gguf_values import Metadata
-from exaone4_gguf.converter.head import CLASS_KEY
+from exaone4_gguf.format.keys import CLASS_KEY
+from exaone4_gguf.format.types import TensorType
+from exaone4_gguf.format.values import Metadata
 from exaone4_gguf.quant.recipes import WANT_IMATRIX, Overrides, TensorShape, chosen_pattern, quantizable
-from exaone4_gguf.quant.types import TensorType
 
 
 def doubts(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.format.tensor import SourceTensor
 from exaone4_gguf.quant import kernels
 
-WEIGHTS_ID_KEY = "exaone4_gguf.weights_id"
 _ROWS = 32
 """Rows of each tensor that count: training changes all of them, and to read all would take a second pass."""
 

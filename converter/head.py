@@ -10,19 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.classes import SEQUENCE, HeadConfig
-from exaone4_gguf.converter.fingerprint import WEIGHTS_ID_KEY
-from exaone4_gguf.converter.gguf_file import HEAD_ARCHITECTURE as ARCHITECTURE
-from exaone4_gguf.converter.gguf_file import read_gguf, whole_name
-from exaone4_gguf.converter.gguf_values import Metadata, Value, string, strings, u32
-from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
+from exaone4_gguf.converter.classes import HeadConfig
 from exaone4_gguf.converter.plan import Plan, PlannedFile, make_plan
-from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.errors import GGUFError, QuantizeError
-from exaone4_gguf.quant.types import TYPES, TensorType
-
-CLASS_KEY = "exaone4_gguf.class"
-"""In the base, the class of transformers that it is of; a file without this key can speak."""
+from exaone4_gguf.format.file import head_path, read_gguf
+from exaone4_gguf.format.keys import HEAD_ARCHITECTURE as ARCHITECTURE
+from exaone4_gguf.format.keys import LICENSE_TEXT_KEY, SEQUENCE, WEIGHTS_ID_KEY
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.types import TYPES, TensorType
+from exaone4_gguf.format.values import Metadata, Value, string, strings, u32
 
 TYPES_OF_HEADS = ("F32", "F16")
 _CARRIED = ("general.name", "general.license", "general.license.name", "general.license.link", LICENSE_TEXT_KEY)
@@ -51,12 +47,6 @@ class Head:
     def labels(self) -> list[str]:
         """A name for each row."""
         return list(_data(self.metadata, f"{ARCHITECTURE}.classifier.output_labels") or ())
-
-
-def head_path(base: Path) -> Path:
-    """Where the head of a base lies: beside it, as NAME.head.gguf; for any part of a split one as well."""
-    whole = whole_name(base)
-    return whole.with_name(f"{whole.stem}.head.gguf")
 
 
 def make_head(config: HeadConfig, base: Metadata, tensors: Sequence[SourceTensor]) -> Head:

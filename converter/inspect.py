@@ -7,16 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from exaone4_gguf.converter.checkpoint.hub import model_folder
 from exaone4_gguf.converter.classes import CAUSAL
-from exaone4_gguf.converter.gguf_file import ARCHITECTURE, GGUFFile, read_gguf
-from exaone4_gguf.converter.gguf_values import Metadata, ValueType
-from exaone4_gguf.converter.head import CLASS_KEY, Head
-from exaone4_gguf.converter.hub import model_folder
-from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
+from exaone4_gguf.converter.head import Head
 from exaone4_gguf.converter.model import Model, from_checkpoint, from_gguf
 from exaone4_gguf.converter.plan import PlannedTensor
-from exaone4_gguf.converter.tokenizer import TokenType
+from exaone4_gguf.converter.tokenizer.tokenizer import TokenType
 from exaone4_gguf.errors import ConfigError, GGUFError
+from exaone4_gguf.format.file import GGUFFile, read_gguf
+from exaone4_gguf.format.keys import ARCHITECTURE, CLASS_KEY, LICENSE_TEXT_KEY
+from exaone4_gguf.format.values import Metadata, ValueType
 from exaone4_gguf.quant.recipes import FILE_TYPES
 
 _LONG = 256

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exaone4_gguf.converter.chat_template import DEFAULT
-from exaone4_gguf.converter.checkpoint import check_text
+from exaone4_gguf.converter.checkpoint.folder import check_text
 from exaone4_gguf.converter.config import Exaone4Config
-from exaone4_gguf.converter.gguf_file import ARCHITECTURE
-from exaone4_gguf.converter.gguf_values import Metadata, Value, ValueType, array, boolean, f32, string, strings, u32
-from exaone4_gguf.converter.token_roles import TokenRoles, joined, read_generation_config
-from exaone4_gguf.converter.tokenizer import Tokenizer
+from exaone4_gguf.converter.tokenizer.chat_template import DEFAULT
+from exaone4_gguf.converter.tokenizer.token_roles import TokenRoles, joined, read_generation_config
+from exaone4_gguf.converter.tokenizer.tokenizer import Tokenizer
 from exaone4_gguf.errors import ConfigError
+from exaone4_gguf.format.keys import ARCHITECTURE, END_TOKENS_KEY, LICENSE_TEXT_KEY
+from exaone4_gguf.format.values import Metadata, Value, ValueType, array, boolean, f32, string, strings, u32
 from exaone4_gguf.quant.imatrix import ImportanceMatrix
 
 if TYPE_CHECKING:
@@ -26,15 +26,9 @@ _log = logging.getLogger(__name__)
 
 PRE_TOKENIZER = "exaone4"
 
-LICENSE_TEXT_KEY = "exaone4_gguf.license_text"
-"""EXAONE's licence must travel with derived files; GGUF's own keys hold only its name and link."""
-
 _LICENSE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md")
 _EOS_KEYS = ("eos_token_id", "eot_token_id", "eom_token_id")
 """llama.cpp ends a generation at each of these, so that up to three ids fit."""
-
-END_TOKENS_KEY = "exaone4_gguf.end_token_ids"
-"""All end tokens, where there are more than llama.cpp has keys for; this project's runtime heeds it."""
 
 _ENDS_BY_TEXT = frozenset(
     (

@@ -8,25 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.adapter import check_no_adapter
-from exaone4_gguf.converter.chat_template import check_they_compile, read_chat_templates, with_llama_server_form
-from exaone4_gguf.converter.checkpoint import read_tensors, weight_files
+from exaone4_gguf.converter.checkpoint.adapter import check_no_adapter
+from exaone4_gguf.converter.checkpoint.folder import read_tensors, weight_files
+from exaone4_gguf.converter.checkpoint.weight_files import named
 from exaone4_gguf.converter.classes import CLASSES
 from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it, read_config
-from exaone4_gguf.converter.fingerprint import WEIGHTS_ID_KEY, weights_id
-from exaone4_gguf.converter.gguf_file import ARCHITECTURE, SPLIT_KEYS, GGUFFile
-from exaone4_gguf.converter.gguf_values import Metadata, string, u32
-from exaone4_gguf.converter.head import CLASS_KEY, Head, check_belongs, head_path, make_head, read_head
+from exaone4_gguf.converter.fingerprint import weights_id
+from exaone4_gguf.converter.head import Head, check_belongs, make_head, read_head
 from exaone4_gguf.converter.metadata import build_metadata, file_type_keys
 from exaone4_gguf.converter.names import BLOCK_TENSORS, MODEL_TENSORS, PREDICTION_TENSORS
 from exaone4_gguf.converter.plan import in_file_order
 from exaone4_gguf.converter.pooling import read_pooling
-from exaone4_gguf.converter.source import SourceTensor
-from exaone4_gguf.converter.tokenizer import read_tokenizer
-from exaone4_gguf.converter.weight_files import named
+from exaone4_gguf.converter.tokenizer.chat_template import (
+    check_they_compile,
+    read_chat_templates,
+    with_llama_server_form,
+)
+from exaone4_gguf.converter.tokenizer.tokenizer import read_tokenizer
 from exaone4_gguf.converter.weights import gguf_tensors, head_tensors
 from exaone4_gguf.errors import CheckpointError, ConfigError, GGUFError
-from exaone4_gguf.quant.types import TYPES, TensorType
+from exaone4_gguf.format.file import GGUFFile, head_path
+from exaone4_gguf.format.keys import ARCHITECTURE, CLASS_KEY, SPLIT_KEYS, WEIGHTS_ID_KEY
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.types import TYPES, TensorType
+from exaone4_gguf.format.values import Metadata, string, u32
 
 _log = logging.getLogger(__name__)
 

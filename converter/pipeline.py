@@ -15,8 +15,8 @@ import numpy as np
 
 from exaone4_gguf.converter.output import Output
 from exaone4_gguf.converter.plan import Plan, PlannedFile, PlannedTensor
-from exaone4_gguf.converter.source import Bytes
 from exaone4_gguf.errors import TensorError
+from exaone4_gguf.format.tensor import Bytes
 from exaone4_gguf.quant import kernels
 
 SLAB_WEIGHTS = 1 << 18

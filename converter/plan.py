@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exaone4_gguf.converter.gguf_file import ALIGNMENT, ALIGNMENT_KEY, MAGIC, SPLIT_KEYS, VERSION, split_name
-from exaone4_gguf.converter.gguf_values import Metadata, Value, ValueType, pack, pack_string
 from exaone4_gguf.converter.names import file_order
-from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.format.file import ALIGNMENT, MAGIC, VERSION, split_name
+from exaone4_gguf.format.keys import ALIGNMENT_KEY, SPLIT_KEYS
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.types import TensorType
+from exaone4_gguf.format.values import Metadata, Value, ValueType, pack, pack_string
 from exaone4_gguf.quant.kernels import Floats
-from exaone4_gguf.quant.types import TensorType
 
 
 @dataclass(frozen=True)

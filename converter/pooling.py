@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from exaone4_gguf.converter.checkpoint import check_text, load_json
+from exaone4_gguf.converter.checkpoint.folder import check_text, load_json
 from exaone4_gguf.errors import ConfigError
 
 _log = logging.getLogger(__name__)

@@ -18,10 +18,10 @@ from exaone4_gguf.converter.names import (
     expected_tensors,
 )
 from exaone4_gguf.converter.rope import frequency_factors
-from exaone4_gguf.converter.source import SourceTensor, as_rows
 from exaone4_gguf.errors import CheckpointError
+from exaone4_gguf.format.tensor import SourceTensor, as_rows
+from exaone4_gguf.format.types import TYPES
 from exaone4_gguf.quant import kernels
-from exaone4_gguf.quant.types import TYPES
 
 _COMPARED_ROWS = 1024
 

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from exaone4_gguf.converter.chat_template import for_llama_server
-from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf, split_name
-from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
 from exaone4_gguf.converter.output import followed, locked_folder, remove_abandoned
+from exaone4_gguf.converter.tokenizer.chat_template import for_llama_server
 from exaone4_gguf.edge.cross import BUILDS, PROGRAMS, Build, Progress, cross_build
 from exaone4_gguf.edge.memory import Setup, kv_bytes, memory
 from exaone4_gguf.edge.programs import given_programs, is_source
 from exaone4_gguf.edge.shape import ModelShape, read_shape
 from exaone4_gguf.edge.sources import llama_cpp_sources
 from exaone4_gguf.errors import BundleError, OutputError, TokenizerError
+from exaone4_gguf.format.file import GGUFFile, read_gguf, split_name
+from exaone4_gguf.format.keys import LICENSE_TEXT_KEY
 
 TARGETS = {"rpi": ("rpi.md", "exaone4.service"), "android": ("android.md",)}
 """The instructions of each target, and the other files that it gets."""

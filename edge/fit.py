@@ -13,8 +13,8 @@ from exaone4_gguf.edge.machine import this_machine
 from exaone4_gguf.edge.memory import UBATCH, Memory, Setup, compute_bytes, kv_bytes, memory
 from exaone4_gguf.edge.shape import ModelShape, read_shape
 from exaone4_gguf.errors import RequestError
+from exaone4_gguf.format.types import TensorType
 from exaone4_gguf.quant.recipes import FILE_TYPES
-from exaone4_gguf.quant.types import TensorType
 
 N_CTX = 4096
 """The context that is asked for, unless told otherwise."""

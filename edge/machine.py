@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 from exaone4_gguf.edge.boards import GIB, Board
 from exaone4_gguf.errors import RuntimeFailure
-from exaone4_gguf.runtime.llama import load_api
-from exaone4_gguf.runtime.machine import available_memory, physical_cores
+from exaone4_gguf.runtime.llama.api import load_api
+from exaone4_gguf.runtime.llama.machine import available_memory, physical_cores
 
 THIS = "this machine"
 _UNKNOWN_MEMORY = 8 * GIB

@@ -13,10 +13,9 @@ from itertools import takewhile
 
 from exaone4_gguf.edge.shape import ModelShape
 from exaone4_gguf.errors import RequestError
+from exaone4_gguf.format.keys import CACHE_TYPES
+from exaone4_gguf.format.types import TYPES, TensorType
 from exaone4_gguf.quant.recipes import TensorShape
-from exaone4_gguf.quant.types import TYPES, TensorType
-
-CACHE_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 UBATCH = 512
 """Tokens of a prompt that are evaluated at once: llama.cpp's default, and the runtime's."""

@@ -13,13 +13,13 @@ from typing import Any
 
 from exaone4_gguf.converter.classes import CAUSAL, CLASSES, ModelClass
 from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it, read_config
-from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
-from exaone4_gguf.converter.head import CLASS_KEY
 from exaone4_gguf.converter.model import from_gguf
 from exaone4_gguf.converter.names import ROPE_FREQS, block_of, expected_tensors, file_order
 from exaone4_gguf.errors import CheckpointError, GGUFError
+from exaone4_gguf.format.file import GGUFFile, read_gguf
+from exaone4_gguf.format.keys import CLASS_KEY
+from exaone4_gguf.format.types import TYPES, TensorType
 from exaone4_gguf.quant.recipes import FILE_TYPES, FileType, Overrides, TensorShape, assign_types
-from exaone4_gguf.quant.types import TYPES, TensorType
 
 
 @dataclass(frozen=True)

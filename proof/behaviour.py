@@ -17,17 +17,18 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from exaone4_gguf.converter.gguf_file import GGUFFile
-from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.errors import GGUFError, RuntimeFailure
-from exaone4_gguf.proof.checkpoint import Checkpoint
-from exaone4_gguf.proof.configuration import Configuration
+from exaone4_gguf.format.file import GGUFFile
+from exaone4_gguf.format.keys import CACHE_TYPES
+from exaone4_gguf.format.tensor import SourceTensor
 from exaone4_gguf.proof.corpus import PROSE
-from exaone4_gguf.proof.names import by_transformers_names
+from exaone4_gguf.proof.reading.checkpoint import Checkpoint
+from exaone4_gguf.proof.reading.configuration import Configuration
+from exaone4_gguf.proof.reading.names import by_transformers_names
 from exaone4_gguf.proof.report import Finding, Part, judged, not_evaluated
-from exaone4_gguf.runtime.context import CACHE_TYPES, Context
-from exaone4_gguf.runtime.machine import available_memory, physical_cores
-from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.llama.context import Context
+from exaone4_gguf.runtime.llama.machine import available_memory, physical_cores
+from exaone4_gguf.runtime.llama.model import Model
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.types import TensorType
 from exaone4_gguf.quant import kernels
 from exaone4_gguf.quant.kernels import Bytes, Floats
-from exaone4_gguf.quant.types import TensorType
 
 Doubles = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

@@ -7,14 +7,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.fingerprint import WEIGHTS_ID_KEY, weights_id
-from exaone4_gguf.converter.gguf_file import HEAD_ARCHITECTURE as ARCHITECTURE
-from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf, whole_name
-from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.converter.fingerprint import weights_id
 from exaone4_gguf.errors import CheckpointError, GGUFError
-from exaone4_gguf.proof.checkpoint import Checkpoint
-from exaone4_gguf.proof.configuration import Configuration
-from exaone4_gguf.proof.names import ROPE_FREQS
+from exaone4_gguf.format.file import GGUFFile, read_gguf, whole_name
+from exaone4_gguf.format.keys import HEAD_ARCHITECTURE as ARCHITECTURE
+from exaone4_gguf.format.keys import WEIGHTS_ID_KEY
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.proof.reading.checkpoint import Checkpoint
+from exaone4_gguf.proof.reading.configuration import Configuration
+from exaone4_gguf.proof.reading.names import ROPE_FREQS
 from exaone4_gguf.proof.report import Finding, Part, judged
 from exaone4_gguf.proof.tensors import check_tensors
 

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from exaone4_gguf.converter.hub import model_folder
+from exaone4_gguf.converter.checkpoint.hub import model_folder
 from exaone4_gguf.converter.output import followed
 from exaone4_gguf.errors import OutputError, RequestError, RuntimeFailure, TextError
-from exaone4_gguf.proof.checkpoint import Checkpoint, read_checkpoint
-from exaone4_gguf.proof.names import gguf_names
-from exaone4_gguf.proof.quiet import has_reference, quietly
+from exaone4_gguf.proof.reading.checkpoint import Checkpoint, read_checkpoint
+from exaone4_gguf.proof.reading.names import gguf_names
+from exaone4_gguf.proof.reading.quiet import has_reference, quietly
+from exaone4_gguf.proof.reading.vocabulary import read_vocabulary
 from exaone4_gguf.proof.tokenizer import ids_of, own_tokenizer
 from exaone4_gguf.proof.verify import ShowProgress, read_text, silently
-from exaone4_gguf.proof.vocabulary import read_vocabulary
 from exaone4_gguf.quant.imatrix import Entry, ImportanceMatrix, write_imatrix
 
 if TYPE_CHECKING:

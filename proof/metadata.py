@@ -12,14 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from exaone4_gguf.converter.gguf_file import ARCHITECTURE, GGUFFile
-from exaone4_gguf.proof.configuration import Configuration
+from exaone4_gguf.format.file import GGUFFile
+from exaone4_gguf.format.keys import ARCHITECTURE, WINDOWED_DEPTH
+from exaone4_gguf.proof.reading.configuration import Configuration
 from exaone4_gguf.proof.report import Finding, Part, judged
 
 NAME = "metadata"
-
-WINDOWED_DEPTH = 64
-"""llama.cpp gives exaone4 a window and layers without RoPE at this depth, and at no other."""
 
 NEXTN = "nextn_predict_layers"
 """The last blocks, which llama.cpp stores for next-token prediction and does not run: no part of the depth."""

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.types import TYPES
 from exaone4_gguf.quant import kernels
 from exaone4_gguf.quant.kernels import Floats
-from exaone4_gguf.quant.types import TYPES
 
 INTERMEDIATE = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL")
 """Types that a tensor may have been quantized to before."""

@@ -21,9 +21,9 @@ import torch.nn.functional as F  # noqa: N812 - as everywhere
 from torch import Tensor
 
 from exaone4_gguf.converter.pipeline import default_threads
-from exaone4_gguf.converter.source import SourceTensor
-from exaone4_gguf.proof.configuration import Configuration
-from exaone4_gguf.proof.names import EMBEDDING, NORM, OUTPUT
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.proof.reading.configuration import Configuration
+from exaone4_gguf.proof.reading.names import EMBEDDING, NORM, OUTPUT
 from exaone4_gguf.quant import kernels
 
 SLAB_WEIGHTS = 1 << 24

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from exaone4_gguf.quant.types import TensorType
+from exaone4_gguf.format.types import TensorType
 
 
 def _q8_0(x: Tensor) -> Tensor:

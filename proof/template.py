@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from exaone4_gguf.converter.gguf_file import GGUFFile
-from exaone4_gguf.converter.gguf_values import Metadata
 from exaone4_gguf.errors import ChatTemplateError
+from exaone4_gguf.format.file import GGUFFile
+from exaone4_gguf.format.values import Metadata
 from exaone4_gguf.proof.corpus import CONVERSATIONS, Conversation
 from exaone4_gguf.proof.report import Finding, Part, Verdict, judged, not_evaluated
-from exaone4_gguf.runtime.template import ChatTemplate
+from exaone4_gguf.runtime.prompt.template import ChatTemplate
 
 NAME = "template"
 DEFAULT = "default"

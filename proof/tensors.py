@@ -11,10 +11,10 @@ from itertools import islice
 from typing import Any
 
 from exaone4_gguf.converter.pipeline import SLAB_WEIGHTS
-from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.format.tensor import SourceTensor
 from exaone4_gguf.proof.blocks import Tally, compare
-from exaone4_gguf.proof.names import ROPE_FREQS
 from exaone4_gguf.proof.origin import quantized_before, whose
+from exaone4_gguf.proof.reading.names import ROPE_FREQS
 from exaone4_gguf.proof.report import ANOTHER_MODEL, Finding, Part, judged
 from exaone4_gguf.quant.kernels import Floats
 

@@ -9,14 +9,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.disguise import disguise
-from exaone4_gguf.converter.gguf_file import GGUFFile
 from exaone4_gguf.errors import GGUFError, RuntimeFailure, TokenizerError
+from exaone4_gguf.format.disguise import disguise
+from exaone4_gguf.format.file import GGUFFile
 from exaone4_gguf.proof.corpus import tokenizer_texts
-from exaone4_gguf.proof.quiet import quietly
+from exaone4_gguf.proof.reading.quiet import quietly
+from exaone4_gguf.proof.reading.vocabulary import ALL_ENDS, END_KEYS, ENDS_TOO, PREFIX, ROLES, Vocabulary
 from exaone4_gguf.proof.report import Finding, Part, Verdict, judged, not_evaluated
-from exaone4_gguf.proof.vocabulary import ALL_ENDS, END_KEYS, ENDS_TOO, PREFIX, ROLES, Vocabulary
-from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.llama.model import Model
 
 NAME = "tokenizer"
 _MOST = 5

@@ -8,26 +8,17 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
-from exaone4_gguf.converter.gguf_values import Metadata
-from exaone4_gguf.converter.hub import model_folder
+from exaone4_gguf.converter.checkpoint.hub import model_folder
 from exaone4_gguf.converter.pipeline import default_threads
 from exaone4_gguf.errors import RequestError, TextError
-from exaone4_gguf.proof import (
-    behaviour,
-    converters_reading,
-    head,
-    metadata,
-    quiet,
-    template,
-    tensors,
-    tokenizer,
-    vocabulary,
-)
-from exaone4_gguf.proof.checkpoint import Checkpoint, read_checkpoint
-from exaone4_gguf.proof.configuration import read_configuration
+from exaone4_gguf.format.file import GGUFFile, read_gguf
+from exaone4_gguf.format.values import Metadata
+from exaone4_gguf.proof import behaviour, head, metadata, template, tensors, tokenizer
+from exaone4_gguf.proof.reading import converters_reading, quiet, vocabulary
+from exaone4_gguf.proof.reading.checkpoint import Checkpoint, read_checkpoint
+from exaone4_gguf.proof.reading.configuration import read_configuration
+from exaone4_gguf.proof.reading.vocabulary import Vocabulary
 from exaone4_gguf.proof.report import FileReport, Part, Report, not_evaluated, noted
-from exaone4_gguf.proof.vocabulary import Vocabulary
 from exaone4_gguf.quant.imatrix import ImportanceMatrix, read_imatrix
 from exaone4_gguf.quant.recipes import FILE_TYPES
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from exaone4_gguf.errors import QuantizeError, RuntimeFailure
+from exaone4_gguf.format.types import TensorType
 from exaone4_gguf.quant import native
-from exaone4_gguf.quant.types import TensorType
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -159,7 +159,7 @@ _EXPONENTS = {"F32": (np.uint32, 0x7F80_0000), "F16": (np.uint16, 0x7C00), "BF16
 def all_finite(blocks: Bytes, type: TensorType) -> bool:
     """Whether every weight that the blocks stand for is finite: llama.cpp's ``ggml_validate_row_data``.
 
-    Quantized weights are finite exactly if the scales of their blocks are; types that ``quant.types`` knows no
+    Quantized weights are finite exactly if the scales of their blocks are; types that ``format.types`` knows no
     scales of, which are read only, pass.
     """
     if type.is_float:

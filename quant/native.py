@@ -9,8 +9,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from exaone4_gguf.format.types import TensorType
     from exaone4_gguf.quant.kernels import Bytes, Floats
-    from exaone4_gguf.quant.types import TensorType
 
 TYPES = ("Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")
 GGML = "ggml"

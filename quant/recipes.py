@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from exaone4_gguf.errors import QuantizeError
-from exaone4_gguf.quant.types import TYPES, TensorType
+from exaone4_gguf.format.types import TYPES, TensorType
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,57 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias, cast
 
-if TYPE_CHECKING:
-    from exaone4_gguf.runtime.generation import Token
+
+@dataclass(frozen=True)
+class TopLogprob:
+    """A token that might have come, with the natural logarithm of its probability.
+
+    ``piece`` is what it is called. A control token is no part of a text, whatever it is called.
+    """
+
+    id: int
+    piece: bytes
+    logprob: float
+    is_control: bool = field(default=False, kw_only=True)
+
+    @property
+    def text(self) -> bytes:
+        """What it adds to a text."""
+        return b"" if self.is_control else self.piece
+
+
+@dataclass(frozen=True)
+class Token(TopLogprob):
+    """A token that came. ``top`` are the likeliest at its place, if they were asked for."""
+
+    top: tuple[TopLogprob, ...] = ()
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a request: of the prompt, of these already in the cache, and generated ones.
+
+    ``prompt_seconds`` is the time to the first token, ``seconds`` that for the others. ``drafted_tokens`` were
+    evaluated on a guess, and ``accepted_tokens`` of them were right; ``speedup`` is how many times as fast the answer
+    came as without guesses, by the time that single tokens took in it. None where nothing was guessed.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    reasoning_tokens: int
+    prompt_seconds: float
+    seconds: float
+    drafted_tokens: int = 0
+    accepted_tokens: int = 0
+    speedup: float | None = None
+
+    @property
+    def tokens_per_second(self) -> float:
+        """The rate of generation."""
+        return self.completion_tokens / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from exaone4_gguf.converter.convert import convert
-from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.llama.model import Model
 from tests.checkpoints import DEMO, full_config, hybrid_config, write_checkpoint
 from tests.markers import MODEL, SLOW, mark
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exaone4_gguf.runtime import chat
-from exaone4_gguf.runtime.model import Model
-from exaone4_gguf.runtime.sampling import Sampler, Sampling
+from exaone4_gguf.runtime import exaone4 as chat
+from exaone4_gguf.runtime.generate.sampling import Sampler, Sampling
+from exaone4_gguf.runtime.llama.model import Model
 
 if TYPE_CHECKING:
-    from exaone4_gguf.runtime.context import Logits
+    from exaone4_gguf.runtime.llama.context import Logits
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from contextlib import closing
 import numpy as np
 import numpy.typing as npt
 
-from exaone4_gguf.runtime.context import Context
-from exaone4_gguf.runtime.model import Model
+from exaone4_gguf.runtime.llama.context import Context
+from exaone4_gguf.runtime.llama.model import Model
 
 Floats = npt.NDArray[np.float32]
 

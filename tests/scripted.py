@@ -7,9 +7,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from exaone4_gguf.errors import Exaone4Error
-from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.events import Content, Event, Finish, ToolCallArguments, ToolCallBegin, ToolCallEnd
-from exaone4_gguf.runtime.reply import Usage
+from exaone4_gguf.runtime.events import Content, Event, Finish, ToolCallArguments, ToolCallBegin, ToolCallEnd, Usage
+from exaone4_gguf.runtime.exaone4 import Exaone4
 
 USAGE = Usage(100, 90, 20, 5, 0.25, 2.0)
 

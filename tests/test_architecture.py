@@ -6,22 +6,41 @@ import ast
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("app", "converter", "quant", "runtime", "proof", "edge")
+ROOMS = ("app", "format", "converter", "quant", "runtime", "proof", "edge")
 ALLOWED = {
     "app": set(ROOMS),
-    "proof": {"proof", "converter", "quant", "runtime"},
-    "edge": {"edge", "converter", "quant", "runtime"},
-    "converter": {"converter", "quant"},
-    "quant": {"quant"},
-    "runtime": {"runtime"},
+    "proof": {"proof", "converter", "quant", "runtime", "format"},
+    "edge": {"edge", "converter", "quant", "runtime", "format"},
+    "converter": {"converter", "quant", "format"},
+    "quant": {"quant", "format"},
+    "runtime": {"runtime", "format"},
+    "format": {"format"},
 }
 EVERYONES = "errors"
 """The module of app/ that every room may import."""
+
+FLOORS = (
+    {"events", "text", "llama", "prompt", "partial_json"},
+    {"schema", "encode"},
+    {"tools"},
+    {"answer"},
+    {"generate"},
+    {"exaone4"},
+    {"remote"},
+    {"terminal", "server"},
+)
+"""The rooms and files of the runtime, from the ground up: each imports only what stands below it."""
+WITHOUT_LLAMA_CPP = ("prompt", "partial_json", "schema", "tools", "answer")
+"""What says and reads texts needs no model."""
+
+MOST_FILES = 20
+"""Of a folder: its listing is to be read at a glance."""
 
 EXTRAS = {"torch", "transformers", "huggingface_hub", "matplotlib", "fastapi", "uvicorn", "ziglang"}
 NEEDING_THEM = {
@@ -56,21 +75,48 @@ def test_imports_go_one_way(room: str) -> None:
         assert rooms_of(file) <= ALLOWED[room], file
 
 
+def inner_imports(file: Path) -> set[str]:
+    """The rooms and files of the runtime that a file of it imports from, wherever in it; not its own room."""
+    names = {module.removeprefix("runtime.").split(".")[0] for module in imported_modules(file) if "runtime." in module}
+    return names - {file.relative_to(ROOT / "runtime").with_suffix("").parts[0]}
+
+
+@pytest.mark.parametrize("name", sorted(set().union(*FLOORS)))
+def test_inner_walls(name: str) -> None:
+    """The runtime's rooms stand on floors, and nothing looks upward."""
+    below: set[str] = set().union(*FLOORS[: next(i for i, floor in enumerate(FLOORS) if name in floor)])
+    for file in ((ROOT / "runtime" / name).rglob("*.py"), (ROOT / "runtime").glob(f"{name}.py")):
+        for one in file:
+            assert inner_imports(one) <= below, one
+            assert "llama" not in inner_imports(one) or name not in WITHOUT_LLAMA_CPP, one
+
+
+def test_every_room_of_the_runtime_has_its_floor() -> None:
+    found = {
+        path.stem for path in (ROOT / "runtime").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert found - {"__init__"} == set().union(*FLOORS)
+
+
+def test_no_folder_is_crowded() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if tracked.returncode:
+        pytest.skip("not a checkout of git")
+    crowds = Counter(Path(name).parent for name in tracked.stdout.splitlines())
+    assert {folder: n for folder, n in crowds.items() if n > MOST_FILES} == {}
+
+
 FALLBACK = "converters_reading"
 """The one module of the proof that may ask the converter what a checkpoint says; verify falls back to it by name."""
 OF_THE_CONVERTER = {
-    "adapter",  # whether one is there, which nothing here computes with
-    "checkpoint",  # which files a folder has, and its JSON
-    "disguise",  # what a file is that is none of them
+    "checkpoint.adapter",  # whether one is there, which nothing here computes with
+    "checkpoint.folder",  # which files a folder has, and its JSON
+    "checkpoint.hub",  # where a model's folder is
+    "checkpoint.torch_file",  # torch's own reading of its files
+    "checkpoint.weight_files",  # which files of a folder without an index belong together
     "fingerprint",  # a digest of tensors that are given to it
-    "gguf_file",
-    "gguf_values",  # how a GGUF file is read
-    "hub",  # where a model's folder is
     "output",  # where a file is written
     "pipeline",  # how many threads, and weights in a slab
-    "source",  # a tensor's bytes and shape
-    "torch_file",  # torch's own reading of its files
-    "weight_files",  # which files of a folder without an index belong together
 }
 """What the proof may know of the converter: nothing that reads a configuration, names, factors or weights."""
 
@@ -85,14 +131,14 @@ def imported_modules(file: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("file", [*(ROOT / "proof").glob("*.py")], ids=lambda file: str(file.stem))
+@pytest.mark.parametrize("file", [*(ROOT / "proof").rglob("*.py")], ids=lambda file: str(file.stem))
 def test_the_proof_takes_nothing_of_the_converter_s_reading(file: Path) -> None:
     """Else the converter's mistakes would be on both sides."""
     if file.stem == FALLBACK:
         return
     modules = imported_modules(file)
     assert {m.removeprefix("converter.") for m in modules if m.startswith("converter.")} <= OF_THE_CONVERTER
-    assert f"proof.{FALLBACK}" not in modules or file.stem == "verify"
+    assert f"proof.reading.{FALLBACK}" not in modules or file.stem == "verify"
 
 
 def needed(file: Path) -> set[str]:
@@ -120,59 +166,59 @@ def test_importing_is_quick(code: str) -> None:
 
 
 PROVEN_BY_THEIR_USERS = {
-    "llama",  # runtime: test_model
-    "model",  # converter: test_convert
-    "fingerprint",  # converter: test_head
-    "gguf_reader",  # runtime: test_head, test_model
-    "hidden",  # test_encoder
-    "source",  # test_safetensors_file, test_gguf_file
-    "window",  # test_model
-    "worker",  # test_remote
-    "boards",  # test_fit
-    "cache",  # test_sources
-    "programs",  # test_bundle, test_cross
-    "shape",  # test_memory
-    "draft",  # drafting: test_lookahead
-    "generation",  # test_chat, test_reasoning
-    "request",  # test_chat
-    "reply",  # test_chat
-    "schema_rules",  # test_grammar
-    "events",  # test_parser
-    "json_scanner",  # test_parser
-    "call_reader",  # test_parser
-    "completion",  # test_parser
-    "loose_json",  # test_repairs
-    "repair_texts",  # test_repairs
-    "repair_values",  # test_repairs
-    "schema",  # test_tools
-    "schema_form",  # test_tools
-    "coerce",  # test_tools
-    "functions",  # test_tools
-    "asking",  # server: test_openai_client
-    "chat_answers",
-    "text_answers",
-    "usage",
-    "problems",
-    "service",  # test_engine
-    "stream",
-    "bodies",  # test_app, test_fuzz
-    "metrics",  # test_app
-    "serve",
-    "page_files",  # test_page
-    "behaviour",  # test_verify
-    "corpus",  # test_verify
-    "report",  # test_verify
-    "blocks",  # proof: test_tensors
-    "origin",  # test_tensors
-    "names",  # test_checkpoint
-    "weights",
-    "configuration",
-    "vocabulary",  # test_tokenizer
-    "quiet",  # test_verify_command
-    "converters_reading",  # test_verify
-    "tags",  # runtime: test_thoughts
-    "possible_calls",
+    "converter/fingerprint.py": "converter/test_head.py",
+    "converter/model.py": "converter/test_convert.py",
+    "edge/boards.py": "edge/test_fit.py",
+    "edge/cache.py": "edge/test_sources.py",
+    "edge/programs.py": "edge/test_bundle.py",
+    "edge/shape.py": "edge/test_memory.py",
+    "format/keys.py": "converter/test_metadata.py",
+    "format/tags.py": "runtime/answer/test_thoughts.py",
+    "format/tensor.py": "format/test_file.py",
+    "proof/behaviour.py": "proof/test_verify.py",
+    "proof/blocks.py": "proof/test_tensors.py",
+    "proof/corpus.py": "proof/test_verify.py",
+    "proof/origin.py": "proof/test_tensors.py",
+    "proof/reading/configuration.py": "proof/reading/test_checkpoint.py",
+    "proof/reading/converters_reading.py": "proof/test_verify.py",
+    "proof/reading/names.py": "proof/reading/test_checkpoint.py",
+    "proof/reading/quiet.py": "app/commands/test_verify.py",
+    "proof/reading/vocabulary.py": "proof/test_tokenizer.py",
+    "proof/reading/weights.py": "proof/reading/test_checkpoint.py",
+    "proof/report.py": "proof/test_verify.py",
+    "runtime/answer/call_reader.py": "runtime/answer/test_parser.py",
+    "runtime/answer/possible_calls.py": "runtime/answer/test_thoughts.py",
+    "runtime/answer/reply.py": "runtime/test_exaone4.py",
+    "runtime/events.py": "runtime/answer/test_parser.py",
+    "runtime/generate/drafting/draft.py": "runtime/generate/drafting/test_lookahead.py",
+    "runtime/generate/generation.py": "runtime/test_exaone4.py",
+    "runtime/generate/request.py": "runtime/test_exaone4.py",
+    "runtime/llama/api.py": "runtime/llama/test_model.py",
+    "runtime/llama/hidden_states.py": "runtime/encode/test_encoder.py",
+    "runtime/partial_json/completion.py": "runtime/answer/test_parser.py",
+    "runtime/partial_json/lenient.py": "runtime/tools/repair/test_table.py",
+    "runtime/partial_json/scanner.py": "runtime/answer/test_parser.py",
+    "runtime/remote/worker.py": "runtime/remote/test_remote.py",
+    "runtime/schema/check.py": "runtime/tools/test_tool.py",
+    "runtime/schema/coerce.py": "runtime/tools/test_tool.py",
+    "runtime/schema/form.py": "runtime/tools/test_tool.py",
+    "runtime/schema/gbnf.py": "runtime/schema/test_grammar.py",
+    "runtime/server/answers_chat.py": "runtime/server/test_openai_client.py",
+    "runtime/server/answers_text.py": "runtime/server/test_openai_client.py",
+    "runtime/server/bodies.py": "runtime/server/test_app.py",
+    "runtime/server/errors.py": "runtime/server/test_app.py",
+    "runtime/server/metrics.py": "runtime/server/test_app.py",
+    "runtime/server/options.py": "runtime/server/test_openai_client.py",
+    "runtime/server/page_files.py": "runtime/server/test_page.py",
+    "runtime/server/serve.py": "app/commands/test_serve.py",
+    "runtime/server/service.py": "runtime/server/test_engine.py",
+    "runtime/server/stream.py": "runtime/server/test_openai_client.py",
+    "runtime/server/usage.py": "runtime/server/test_openai_client.py",
+    "runtime/tools/from_function.py": "runtime/tools/test_tool.py",
+    "runtime/tools/repair/texts.py": "runtime/tools/repair/test_table.py",
+    "runtime/tools/repair/values.py": "runtime/tools/repair/test_table.py",
 }
+"""Files without a test of their own, and the test that goes through them."""
 
 
 STARTS = {
@@ -206,7 +252,15 @@ def test_starting_imports_no_torch() -> None:
 
 def test_every_module_has_its_test() -> None:
     """Tests mirror the rooms."""
-    for room in ("converter", "quant", "runtime", "runtime/drafting", "runtime/server", "proof", "edge"):
-        for file in (ROOT / room).glob("*.py"):
-            test = ROOT / "tests" / room / f"test_{file.stem}.py"
-            assert file.stem in {"__init__", *PROVEN_BY_THEIR_USERS} or test.exists(), file
+    for room in set(ROOMS) - {"app"}:
+        for file in (ROOT / room).rglob("*.py"):
+            name = file.relative_to(ROOT).as_posix()
+            folder, _, stem = name.rpartition("/")
+            own = f"{folder}/test_{stem}"
+            if stem != "__init__.py":
+                assert (ROOT / "tests" / PROVEN_BY_THEIR_USERS.get(name, own)).exists(), name
+                assert name not in PROVEN_BY_THEIR_USERS or not (ROOT / "tests" / own).exists(), f"{name} has its own"
+
+
+def test_no_exemption_is_left_over() -> None:
+    assert [name for name in PROVEN_BY_THEIR_USERS if not (ROOT / name).exists()] == []

@@ -19,7 +19,7 @@ import pytest
 from exaone4_gguf import Encoder, Exaone4, convert, verify
 from exaone4_gguf.proof.imatrix import imatrix
 from exaone4_gguf.runtime.events import collect
-from exaone4_gguf.runtime.interrupts import awaited
+from exaone4_gguf.runtime.llama.interrupts import awaited
 from tests.classes import SEQUENCE, write_class
 from tests.signals import Sigint, steps
 
@@ -189,7 +189,7 @@ def during_an_evaluation(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Non
                 signal.raise_signal(number)
             return awaited()
 
-        monkeypatch.setattr("exaone4_gguf.runtime.context.awaited", asked)
+        monkeypatch.setattr("exaone4_gguf.runtime.llama.context.awaited", asked)
 
     return comes
 

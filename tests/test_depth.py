@@ -17,22 +17,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exaone4_gguf import Exaone4
-from exaone4_gguf.converter import gguf_values as values
 from exaone4_gguf.converter.convert import convert, quantize
-from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.converter.gguf_values import ValueType
 from exaone4_gguf.converter.inspect import inspect
 from exaone4_gguf.converter.model import from_gguf
-from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.edge.fit import fit
 from exaone4_gguf.edge.memory import Setup
 from exaone4_gguf.edge.shape import read_shape
 from exaone4_gguf.errors import GGUFError
+from exaone4_gguf.format import values
+from exaone4_gguf.format.file import read_gguf
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.values import ValueType
 from exaone4_gguf.quant.recipes import FILE_TYPES
-from exaone4_gguf.runtime.encoder import Encoder
-from exaone4_gguf.runtime.model import Model
-from exaone4_gguf.runtime.prompt import PromptBuilder
-from exaone4_gguf.runtime.template import ChatTemplate
+from exaone4_gguf.runtime.encode.encoder import Encoder
+from exaone4_gguf.runtime.llama.model import Model
+from exaone4_gguf.runtime.prompt.builder import PromptBuilder
+from exaone4_gguf.runtime.prompt.template import ChatTemplate
 from tests import llama
 from tests.edge.test_memory import check, log
 from tests.proof.wrong_files import Tensors, of_floats, rewritten

@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from exaone4_gguf.converter.chat_template import DEFAULT, TOOL_USE
 from exaone4_gguf.converter.model import from_checkpoint
-from exaone4_gguf.converter.token_roles import NOT_WRITTEN
+from exaone4_gguf.converter.tokenizer.chat_template import DEFAULT, TOOL_USE
+from exaone4_gguf.converter.tokenizer.token_roles import NOT_WRITTEN
 from exaone4_gguf.quant.recipes import FILE_TYPES
-from exaone4_gguf.runtime.repairs import REPAIRS
-from exaone4_gguf.runtime.request import ChatOptions
-from exaone4_gguf.runtime.sampling import PRESETS, Sampling
+from exaone4_gguf.runtime.generate.request import ChatOptions
+from exaone4_gguf.runtime.generate.sampling import PRESETS, Sampling
 from exaone4_gguf.runtime.server.bodies import BODIES
+from exaone4_gguf.runtime.tools.repair.table import REPAIRS
 from tests.checkpoints import full_config, write_checkpoint
-from tests.converter.test_chat_template import write_named
 from tests.converter.test_pooling import flags, write_modules
+from tests.converter.tokenizer.test_chat_template import write_named
 
 ROOT = Path(__file__).parent.parent
 CHAT = (ROOT / "docs" / "chat.md").read_text()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.demo.conversations import CONVERSATIONS
-from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.screen import Screen
-from exaone4_gguf.runtime.toolbox import Toolbox
-from exaone4_gguf.runtime.turn import run_turn
+from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.terminal.screen import Screen
+from exaone4_gguf.runtime.terminal.turn import run_turn
+from exaone4_gguf.runtime.tools.toolbox import Toolbox
 
 CHECKPOINT = Path(__file__).parent / "checkpoint"
 SHOWN = ("greeting-ko", "reasoning", "dice")

@@ -27,10 +27,10 @@ from exaone4_gguf.runtime.server.bodies import (
     TokenizeBody,
 )
 from exaone4_gguf.runtime.server.engine import State
+from exaone4_gguf.runtime.server.errors import Problem, problem_of
 from exaone4_gguf.runtime.server.guard import Guard, Recorder
 from exaone4_gguf.runtime.server.metrics import CONTENT_TYPE
 from exaone4_gguf.runtime.server.page_files import page_file
-from exaone4_gguf.runtime.server.problems import Problem, problem_of
 from exaone4_gguf.runtime.server.service import Service
 
 _REFERENCE = "#/components/schemas/{model}"

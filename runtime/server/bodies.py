@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, Field
 
-from exaone4_gguf.runtime.server.problems import Problem
+from exaone4_gguf.runtime.server.errors import Problem
 from exaone4_gguf.runtime.server.unsupported import check_supported
 from exaone4_gguf.runtime.text import without_lone_surrogates
 

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from enum import Enum
 
 from exaone4_gguf.errors import Exaone4Error
-from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.events import Event
-from exaone4_gguf.runtime.reply import Usage
+from exaone4_gguf.runtime.events import Event, Usage
+from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.server.errors import Problem
 from exaone4_gguf.runtime.server.fair_queue import FairQueue
 from exaone4_gguf.runtime.server.metrics import Metrics
-from exaone4_gguf.runtime.server.problems import Problem
 
 log = logging.getLogger("exaone4_gguf.server")
 

@@ -14,8 +14,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from exaone4_gguf.runtime.server.errors import Problem
 from exaone4_gguf.runtime.server.metrics import Metrics
-from exaone4_gguf.runtime.server.problems import Problem
 from exaone4_gguf.runtime.server.settings import Settings
 
 log = logging.getLogger("exaone4_gguf.server")

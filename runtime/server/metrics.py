@@ -9,7 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping
 
-from exaone4_gguf.runtime.reply import Usage
+from exaone4_gguf.runtime.events import Usage
 
 COUNTERS = {
     "requests_total": "Requests by route and status.",

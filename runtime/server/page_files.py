@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from starlette.responses import Response
 
-from exaone4_gguf.runtime.server.problems import Problem
+from exaone4_gguf.runtime.server.errors import Problem
 
 _TYPES = {
     "html": "text/html; charset=utf-8",

@@ -18,8 +18,8 @@ from typing import Any
 import uvicorn
 
 from exaone4_gguf.errors import RuntimeFailure
-from exaone4_gguf.runtime.model import check_file
-from exaone4_gguf.runtime.remote import open_model
+from exaone4_gguf.runtime.llama.model import check_file
+from exaone4_gguf.runtime.remote.remote import open_model
 from exaone4_gguf.runtime.server.app import make_app
 from exaone4_gguf.runtime.server.engine import Engine
 from exaone4_gguf.runtime.server.metrics import Metrics

@@ -11,9 +11,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from exaone4_gguf.errors import ContextOverflow, TextTooLong
-from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.server import asking, judging
-from exaone4_gguf.runtime.server.asking import Asked
+from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.server import encode_routes as judging
+from exaone4_gguf.runtime.server import options as asking
+from exaone4_gguf.runtime.server.answers_chat import ChatAnswers
+from exaone4_gguf.runtime.server.answers_text import TextAnswers
 from exaone4_gguf.runtime.server.bodies import (
     Body,
     ChatBody,
@@ -24,15 +26,14 @@ from exaone4_gguf.runtime.server.bodies import (
     TokenizeBody,
     parsed,
 )
-from exaone4_gguf.runtime.server.chat_answers import ChatAnswers
+from exaone4_gguf.runtime.server.encode_routes import JudgedAnswers
 from exaone4_gguf.runtime.server.engine import Engine, Item, Job
+from exaone4_gguf.runtime.server.errors import Problem, too_long
 from exaone4_gguf.runtime.server.guard import too_large
-from exaone4_gguf.runtime.server.judging import JudgedAnswers
 from exaone4_gguf.runtime.server.metrics import Metrics
-from exaone4_gguf.runtime.server.problems import Problem, too_long
+from exaone4_gguf.runtime.server.options import Asked
 from exaone4_gguf.runtime.server.settings import Settings
 from exaone4_gguf.runtime.server.stream import WAITING, EventStream, events, watching
-from exaone4_gguf.runtime.server.text_answers import TextAnswers
 
 Form = TypeVar("Form", bound=Body)
 Found = TypeVar("Found")

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from exaone4_gguf.runtime.server.problems import problem_of
+from exaone4_gguf.runtime.server.errors import problem_of
 
 DONE = b"data: [DONE]\n\n"
 WAITING = b": waiting\n\n"

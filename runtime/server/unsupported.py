@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exaone4_gguf.runtime.server.problems import Problem
+from exaone4_gguf.runtime.server.errors import Problem
 
 _SCHEMA = "use response_format with a schema"
 _PENALTIES = ("repeat_penalty", "repetition_penalty", "presence_penalty", "frequency_penalty")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from exaone4_gguf.runtime.reply import Usage
+from exaone4_gguf.runtime.events import Usage
 
 
 def usage(choices: Sequence[Usage]) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from transformers import Exaone4Config as HFConfig
 
-from exaone4_gguf.converter.classes import CLASSES, QUESTION, SEQUENCE, TOKEN, HeadConfig
+from exaone4_gguf.converter.classes import CLASSES, HeadConfig
 from exaone4_gguf.converter.config import parse_config
 from exaone4_gguf.converter.names import expected_head_tensors, expected_tensors
 from exaone4_gguf.errors import ConfigError
+from exaone4_gguf.format.keys import QUESTION, SEQUENCE, TOKEN
 from tests.checkpoints import full_config
 
 NAMES = {c.head.task: name for name, c in CLASSES.items() if c.head}

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from exaone4_gguf.converter.convert import convert, quantize
-from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.errors import CheckpointError, GGUFError, QuantizeError
+from exaone4_gguf.format.file import read_gguf
 from tests.checkpoints import DTYPES, full_config, random_tensors, write_checkpoint
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from exaone4_gguf.converter.convert import convert
+from exaone4_gguf.format.types import writable_type
 from exaone4_gguf.quant.imatrix import Entry, ImportanceMatrix
 from exaone4_gguf.quant.recipes import Overrides
-from exaone4_gguf.quant.types import writable_type
 from tests.checkpoints import full_config, write_checkpoint
 
 

@@ -14,12 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from exaone4_gguf.converter import pipeline
 from exaone4_gguf.converter.convert import convert, quantize
-from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.converter.head import head_path
 from exaone4_gguf.converter.inspect import inspect
-from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
-from exaone4_gguf.converter.source import Bytes
 from exaone4_gguf.errors import CheckpointError, Exaone4Error, GGUFError, OutputError, QuantizeError
+from exaone4_gguf.format.file import head_path, read_gguf
+from exaone4_gguf.format.keys import LICENSE_TEXT_KEY
+from exaone4_gguf.format.tensor import Bytes
 from tests.checkpoints import LABELS, full_config, write_checkpoint
 from tests.classes import BASE, CLASSES, QUESTION, SEQUENCE, TOKEN, write_class
 from tests.llama import load

@@ -8,7 +8,7 @@ from gguf import GGUFReader
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.converter.inspect import inspect
-from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
+from exaone4_gguf.format.keys import LICENSE_TEXT_KEY
 from tests.checkpoints import full_config, write_checkpoint
 
 

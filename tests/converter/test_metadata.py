@@ -11,11 +11,11 @@ import pytest
 from gguf import GGUFReader
 
 from exaone4_gguf.converter.convert import convert, quantize
-from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.converter.gguf_values import Value, ValueType, array
-from exaone4_gguf.converter.metadata import LICENSE_TEXT_KEY
 from exaone4_gguf.converter.plan import make_plan
 from exaone4_gguf.errors import ConfigError, GGUFError
+from exaone4_gguf.format.file import read_gguf
+from exaone4_gguf.format.keys import LICENSE_TEXT_KEY
+from exaone4_gguf.format.values import Value, ValueType, array
 from tests.checkpoints import full_config, write_checkpoint
 
 CARD = """---

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exaone4_gguf.converter.convert import convert
-from exaone4_gguf.converter.gguf_values import Value, ValueType, string
 from exaone4_gguf.converter.plan import make_plan
-from exaone4_gguf.converter.source import SourceTensor, as_rows
-from exaone4_gguf.quant.types import TYPES
+from exaone4_gguf.format.tensor import SourceTensor, as_rows
+from exaone4_gguf.format.types import TYPES
+from exaone4_gguf.format.values import Value, ValueType, string
 
 F32 = TYPES["F32"]
 

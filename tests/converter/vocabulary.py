@@ -7,7 +7,7 @@ from pathlib import Path
 from exaone4_gguf.converter.config import parse_config
 from exaone4_gguf.converter.metadata import build_metadata
 from exaone4_gguf.converter.plan import make_plan
-from exaone4_gguf.converter.tokenizer import read_tokenizer
+from exaone4_gguf.converter.tokenizer.tokenizer import read_tokenizer
 from tests.checkpoints import full_config
 
 

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from exaone4_gguf.demo.conversations import CONVERSATIONS, Conversation, Message, dice
-from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.runtime.exaone4 import Exaone4
 
 # llama-server takes results as text alone, which is what OpenAI's clients send.
 TALKS = [talk for talk in CONVERSATIONS.values() if talk.name != "dice"] + [dice(2, 2, as_text=True)]

@@ -17,21 +17,21 @@ from typing import Any
 
 import pytest
 
-from exaone4_gguf.converter.chat_template import for_llama_server
 from exaone4_gguf.converter.convert import convert
-from exaone4_gguf.converter.gguf_file import read_gguf
+from exaone4_gguf.converter.tokenizer.chat_template import for_llama_server
 from exaone4_gguf.demo.conversations import CONVERSATIONS
 from exaone4_gguf.edge.bundle import bundle
 from exaone4_gguf.edge.cross import BUILDS, PROGRAMS, built_folder
 from exaone4_gguf.edge.sources import cached_sources
 from exaone4_gguf.errors import BundleError, Exaone4Error, OutputError
-from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.format.file import read_gguf
+from exaone4_gguf.runtime.exaone4 import Exaone4
+from tests.app.test_cli import Run
+from tests.app.test_cli import run as run_command  # noqa: F401 - a fixture
 from tests.checkpoints import DEMO, full_config, write_checkpoint
 from tests.classes import SEQUENCE, write_class
 from tests.edge.asking import TALKS, as_llama_server_shows, asked, in_our_form, of_the_runtime
 from tests.edge.peers import FOLDER, free_port, serving
-from tests.test_cli import Run
-from tests.test_cli import run as run_command  # noqa: F401 - a fixture
 
 FEATURES = {
     "cortex-a72": "fp asimd evtstrm crc32 cpuid",

@@ -17,9 +17,9 @@ from exaone4_gguf.edge.fit import Fit, fit
 from exaone4_gguf.edge.machine import this_machine
 from exaone4_gguf.errors import Exaone4Error
 from exaone4_gguf.quant.recipes import FILE_TYPES
+from tests.app.test_cli import Run, run  # noqa: F401 - a fixture
 from tests.checkpoints import full_config
 from tests.classes import BASE, SEQUENCE, write_class
-from tests.test_cli import Run, run  # noqa: F401 - a fixture
 
 REAL: dict[str, Any] = {
     "hidden_size": 2048,

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exaone4_gguf.converter.chat_template import for_llama_server
+from exaone4_gguf.converter.tokenizer.chat_template import for_llama_server
 from exaone4_gguf.demo.conversations import CONVERSATIONS, ROLL_DICE, Conversation
 from exaone4_gguf.edge.bundle import bundle
-from exaone4_gguf.runtime.template import ChatTemplate
+from exaone4_gguf.runtime.prompt.template import ChatTemplate
 from tests.edge.asking import TALKS, as_llama_server_shows, asked, in_our_form, talked_through, without
 from tests.edge.peers import free_port, get, program, serving
 from tests.edge.test_bundle import programs
+from tests.runtime.prompt.test_builder import turns
 from tests.runtime.server.running import running
-from tests.runtime.test_prompt import turns
 
 CASES = int(os.environ.get("EXAONE4_CASES", "60"))
 GREETING, REASONED, DICE = CONVERSATIONS["greeting-en"], CONVERSATIONS["reasoning"], TALKS[-1]

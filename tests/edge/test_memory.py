@@ -13,11 +13,12 @@ import pytest
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.edge.machine import this_machine
-from exaone4_gguf.edge.memory import CACHE_TYPES, Memory, Setup, kv_bytes, memory
+from exaone4_gguf.edge.memory import Memory, Setup, kv_bytes, memory
 from exaone4_gguf.edge.shape import read_shape
 from exaone4_gguf.errors import RequestError
+from exaone4_gguf.format.keys import CACHE_TYPES
+from exaone4_gguf.format.keys import CACHE_TYPES as NUMBERS
 from exaone4_gguf.quant.recipes import FILE_TYPES
-from exaone4_gguf.runtime.context import CACHE_TYPES as NUMBERS
 from tests.checkpoints import full_config, write_checkpoint
 from tests.llama import _silent
 

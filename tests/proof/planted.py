@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exaone4_gguf.converter import config, metadata, model, names, tokenizer, weights
-from exaone4_gguf.converter import gguf_values as values
-from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.converter import config, metadata, model, names, weights
+from exaone4_gguf.converter.tokenizer import tokenizer
+from exaone4_gguf.format import values
+from exaone4_gguf.format.tensor import SourceTensor
 from tests.checkpoints import full_config, hybrid_config
 
 Plant = Callable[[pytest.MonkeyPatch], None]

@@ -9,11 +9,11 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from exaone4_gguf.converter.convert import convert
-from exaone4_gguf.converter.head import head_path
+from exaone4_gguf.format.file import head_path
 from exaone4_gguf.proof.report import FileReport, Verdict
 from exaone4_gguf.proof.verify import verify
 from tests.classes import BASE, QUESTION, SEQUENCE, TOKEN, write_class
-from tests.runtime.test_head import CHANGES, rewrite
+from tests.runtime.encode.test_head import CHANGES, rewrite
 
 
 def part(report: FileReport) -> tuple[Verdict, list[str]]:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from exaone4_gguf.converter import gguf_values as values
 from exaone4_gguf.converter.convert import convert
-from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.converter.gguf_values import ValueType
-from exaone4_gguf.proof.configuration import read_configuration
+from exaone4_gguf.format import values
+from exaone4_gguf.format.file import read_gguf
+from exaone4_gguf.format.values import ValueType
 from exaone4_gguf.proof.metadata import check_metadata
+from exaone4_gguf.proof.reading.configuration import read_configuration
 from exaone4_gguf.proof.report import Verdict
 from tests.checkpoints import full_config, hybrid_config, write_checkpoint
 from tests.proof.wrong_files import rewritten

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from exaone4_gguf.converter.convert import convert
-from exaone4_gguf.converter.gguf_file import read_gguf
+from exaone4_gguf.format.file import read_gguf
 from exaone4_gguf.proof import reference
-from exaone4_gguf.proof.checkpoint import read_checkpoint
-from exaone4_gguf.proof.names import by_transformers_names
+from exaone4_gguf.proof.reading.checkpoint import read_checkpoint
+from exaone4_gguf.proof.reading.names import by_transformers_names
 from exaone4_gguf.proof.reference import Hook, Reference, Weights, attended
 from tests.checkpoints import random_tensors, write_checkpoint
 from tests.test_faithful import MODELS, reference_logits

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from exaone4_gguf.format.types import TYPES
 from exaone4_gguf.proof.rounding import rounded
 from exaone4_gguf.quant import kernels
-from exaone4_gguf.quant.types import TYPES
 
 
 def some_inputs() -> torch.Tensor:

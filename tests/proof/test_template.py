@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from exaone4_gguf.converter import gguf_values as values
-from exaone4_gguf.converter.gguf_file import read_gguf
+from exaone4_gguf.format import values
+from exaone4_gguf.format.file import read_gguf
 from exaone4_gguf.proof.corpus import CONVERSATIONS
 from exaone4_gguf.proof.report import Part, Verdict
 from exaone4_gguf.proof.template import check_template, own_templates

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.types import TYPES
 from exaone4_gguf.proof.report import Part, Verdict
 from exaone4_gguf.proof.tensors import check_tensors
 from exaone4_gguf.quant import kernels
 from exaone4_gguf.quant.kernels import Bytes, Floats
-from exaone4_gguf.quant.types import TYPES
 from tests.proof.wrong_files import flipped
 
 NAME = "blk.0.ffn_down.weight"

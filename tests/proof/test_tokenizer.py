@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from exaone4_gguf.converter import gguf_values as values
 from exaone4_gguf.converter.convert import convert
-from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.converter.gguf_values import ValueType
 from exaone4_gguf.errors import TokenizerError
-from exaone4_gguf.proof.configuration import read_configuration
+from exaone4_gguf.format import values
+from exaone4_gguf.format.file import read_gguf
+from exaone4_gguf.format.values import ValueType
+from exaone4_gguf.proof.reading.configuration import read_configuration
+from exaone4_gguf.proof.reading.vocabulary import read_vocabulary
 from exaone4_gguf.proof.report import Part, Verdict
 from exaone4_gguf.proof.tokenizer import check_tokenizer, own_tokenizer
-from exaone4_gguf.proof.vocabulary import read_vocabulary
 from tests.checkpoints import full_config, random_tensors, write_checkpoint
 from tests.proof.wrong_files import FAULTS, rewritten
 

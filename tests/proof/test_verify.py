@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from exaone4_gguf.converter.convert import convert
-from exaone4_gguf.converter.gguf_file import read_gguf
-from exaone4_gguf.converter.gguf_values import u32
 from exaone4_gguf.converter.model import from_checkpoint
-from exaone4_gguf.converter.source import SourceTensor
 from exaone4_gguf.errors import RequestError, TextError
+from exaone4_gguf.format.file import read_gguf
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.values import u32
 from exaone4_gguf.proof.report import FileReport, Report, Verdict
 from exaone4_gguf.proof.verify import CHEAP, PARTS, verify
 from exaone4_gguf.quant.recipes import FILE_TYPES

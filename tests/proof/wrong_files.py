@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from exaone4_gguf.converter import gguf_values as values
-from exaone4_gguf.converter.gguf_file import GGUFFile, read_gguf
-from exaone4_gguf.converter.gguf_values import Value, ValueType
 from exaone4_gguf.converter.output import Output
 from exaone4_gguf.converter.plan import make_plan
-from exaone4_gguf.converter.source import SourceTensor
+from exaone4_gguf.format import values
+from exaone4_gguf.format.file import GGUFFile, read_gguf
+from exaone4_gguf.format.tensor import SourceTensor
+from exaone4_gguf.format.types import TYPES, TensorType
+from exaone4_gguf.format.values import Value, ValueType
 from exaone4_gguf.quant import kernels
-from exaone4_gguf.quant.types import TYPES, TensorType
 
 Tensors = dict[str, SourceTensor]
 Change = Callable[[Tensors], None]
@@ -64,7 +64,7 @@ def changed(name: str, f: Callable[[Any], Any]) -> Change:
 
 
 SCALES = {"IQ1_M": set(range(48, 56)), "MXFP4": {0}}
-"""Where quant.types names none, as they are no F16 numbers: the bytes that scale a block."""
+"""Where format.types names none, as they are no F16 numbers: the bytes that scale a block."""
 
 
 def swapped(a: str, b: str) -> Change:

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exaone4_gguf.errors import QuantizeError, RuntimeFailure
+from exaone4_gguf.format.types import TYPES, WRITABLE
 from exaone4_gguf.quant import kernels
-from exaone4_gguf.quant.types import TYPES, WRITABLE
 
 
 def some_rows() -> kernels.Floats:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from exaone4_gguf.format.types import TYPES
 from exaone4_gguf.quant import kernels, native
-from exaone4_gguf.quant.types import TYPES
 
 LEVELS = native.instructions()[:-1]
 BLOCKS = int(os.environ.get("EXAONE4_CASES", "2000"))

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from exaone4_gguf.converter.convert import convert, quantize
-from exaone4_gguf.converter.gguf_file import read_gguf
 from exaone4_gguf.errors import ImatrixError, QuantizeError
+from exaone4_gguf.format.file import read_gguf
+from exaone4_gguf.format.types import TYPES
 from exaone4_gguf.quant.imatrix import Entry, ImportanceMatrix, read_imatrix, write_imatrix
 from exaone4_gguf.quant.recipes import FILE_TYPES, Overrides, file_type
-from exaone4_gguf.quant.types import TYPES
 from tests import llama
 from tests.checkpoints import full_config, random_tensors, write_checkpoint
 

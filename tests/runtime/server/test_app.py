@@ -10,14 +10,14 @@ import pytest
 
 from exaone4_gguf.demo.conversations import ROLL_DICE
 from exaone4_gguf.errors import GGUFError, RuntimeFailure
-from exaone4_gguf.runtime import chat as chat_module
-from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.runtime import exaone4 as chat_module
+from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.server import serve
 from exaone4_gguf.runtime.server.engine import State
 from exaone4_gguf.runtime.server.metrics import COUNTERS, GAUGES
 from exaone4_gguf.runtime.server.serve import Server
 from exaone4_gguf.runtime.server.settings import Settings
-from tests.runtime.drafting.guessing import Eager
+from tests.runtime.generate.drafting.guessing import Eager
 from tests.runtime.server.running import LOADING, chat, connection, post, request, running, wait_until
 
 HELLO = [{"role": "user", "content": "Hello!"}]

@@ -13,9 +13,9 @@ from typing import Any
 import openai
 import pytest
 
-from exaone4_gguf.runtime.chat import Exaone4
+from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.server.serve import Server
-from tests.runtime.test_tools import CARD
+from tests.runtime.tools.test_tool import CARD
 
 # The questions are those of https://huggingface.co/LGAI-EXAONE/EXAONE-4.0-1.2B, as is the tool.
 TOOL: Any = CARD

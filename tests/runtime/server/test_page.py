@@ -20,14 +20,22 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from exaone4_gguf.demo.conversations import CONVERSATIONS
-from exaone4_gguf.runtime.chat import Exaone4
-from exaone4_gguf.runtime.events import Content, Event, Finish, Reasoning, ToolCallArguments, ToolCallBegin, ToolCallEnd
-from exaone4_gguf.runtime.reply import Usage
+from exaone4_gguf.runtime.events import (
+    Content,
+    Event,
+    Finish,
+    Reasoning,
+    ToolCallArguments,
+    ToolCallBegin,
+    ToolCallEnd,
+    Usage,
+)
+from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.server import serve
 from exaone4_gguf.runtime.server.serve import Server
 from tests.dictation import dictating
 from tests.runtime.server.running import running, wait_until
-from tests.runtime.test_mathematics import FORMULAS
+from tests.runtime.terminal.test_mathematics import FORMULAS
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from exaone4_gguf.runtime.server.bodies import ChatBody, CompletionBody
-from exaone4_gguf.runtime.server.problems import Problem
+from exaone4_gguf.runtime.server.errors import Problem
 from exaone4_gguf.runtime.server.serve import Server
 from exaone4_gguf.runtime.server.unsupported import UNSUPPORTED, check_supported
 from tests.runtime.server.running import chat, post

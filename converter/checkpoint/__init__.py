@@ -1,0 +1,1 @@
+"""A checkpoint's folder: which files it has, and the tensors in them."""

@@ -1,0 +1,1 @@
+"""A checkpoint's tokenizer and chat template, as llama.cpp will read them."""

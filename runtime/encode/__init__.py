@@ -1,0 +1,1 @@
+"""Texts to vectors and labels, by the model's hidden states."""

@@ -1,0 +1,1 @@
+"""Tokens: what is asked of a generation, sampled, steered and drafted."""

@@ -1,0 +1,1 @@
+"""JSON schemas: read, checked, applied to values, and written as grammars."""

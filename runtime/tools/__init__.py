@@ -1,0 +1,1 @@
+"""Tools: from Python functions or JSON schemas, and called."""

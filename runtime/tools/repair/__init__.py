@@ -1,0 +1,1 @@
+"""Calls that are no JSON: what real models write, and how it is read."""
