@@ -28,5 +28,5 @@ SEQUENCE, TOKEN, QUESTION = "sequence-classification", "token-classification", "
 SOFTMAX, SIGMOID, NONE = "softmax", "sigmoid", "none"
 """What makes scores of a head's logits."""
 
-CACHE_TYPES = {"f16": 1, "bf16": 30, "f32": 0, "q8_0": 8, "q5_1": 7, "q5_0": 6, "q4_1": 3, "q4_0": 2, "iq4_nl": 20}
-"""The types of a KV cache by llama.cpp's names, best first, and ggml's numbers of them."""
+CACHE_TYPES = {"f32": 0, "f16": 1, "bf16": 30, "q8_0": 8, "q4_0": 2, "q4_1": 3, "iq4_nl": 20, "q5_0": 6, "q5_1": 7}
+"""The types of a KV cache by llama.cpp's names (kv_cache_types, common/arg.cpp), and ggml's numbers of them."""

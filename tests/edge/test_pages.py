@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tarfile
 import tomllib
@@ -170,6 +171,10 @@ def test_options_of_builds_are_those_of_cmake() -> None:
         assert outer is not None
         known = outer.read().decode()
     known += "".join(file.read_text() for file in (*folder.rglob("CMakeLists.txt"), *folder.rglob("*.cmake")))
+    own = subprocess.run(
+        [sys.executable, "-m", "cmake", "--help-variable-list"], capture_output=True, text=True, check=True
+    )
+    known += own.stdout
     named = {option for page in PAGES for option in re.findall(r"-D(\w+)=", page.read_text())}
     assert {"GGML_CUDA", "GGML_METAL", "GGML_VULKAN", "GGML_RPC"} <= named
     assert [option for option in named if not re.search(rf"\b{option}\b", known)] == []
