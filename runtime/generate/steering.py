@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from exaone4_gguf.format.tags import END_THINK
-from exaone4_gguf.runtime.answer.parser import StreamParser, TextParser
-from exaone4_gguf.runtime.events import Reasoning, Rethought
+from exaone4_gguf.runtime.events import Event, Reasoning, Rethought
 from exaone4_gguf.runtime.text import Utf8Decoder
 
 if TYPE_CHECKING:
@@ -25,6 +24,17 @@ Piece = Callable[[int], bytes]
 
 _REMEMBERED = 32  # tokens
 SENTENCE_ENDS = tuple(".!?。！？…\n")
+
+
+class Parser(Protocol):
+    """What reads the text of an answer as it comes."""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether thoughts are open."""
+
+    def feed(self, text: str) -> Sequence[Event]:
+        """The events that this text makes certain."""
 
 
 class Steering(Protocol):
@@ -48,7 +58,7 @@ class ThoughtTracker:
     turn out to have gone on.
     """
 
-    def __init__(self, tokenize: Tokenize, piece: Piece, parser: StreamParser | TextParser) -> None:
+    def __init__(self, tokenize: Tokenize, piece: Piece, parser: Parser) -> None:
         self.closing = tokenize(END_THINK)
         self.count = 0
         self._piece, self._parser = piece, parser
