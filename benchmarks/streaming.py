@@ -49,8 +49,7 @@ def stream_rate(model: Exaone4, depth: int) -> float:
     next(stream)
     for _ in stream:
         pass
-    assert model.usage is not None
-    return (model.usage.completion_tokens - 1) / model.usage.seconds
+    return (stream.usage.completion_tokens - 1) / stream.usage.seconds
 
 
 def raw_rate(raw: Any, prompt: Sequence[int]) -> float:

@@ -129,10 +129,14 @@ class ToolCallEnd:
 
 @dataclass(frozen=True)
 class Finish:
-    """The end of the text: "stop", "length", "tool_calls", or what the caller of ``StreamParser.finish`` gave."""
+    """The end of the text: "stop", "length", "tool_calls", or what the caller of ``StreamParser.finish`` gave.
+
+    ``usage`` is what the answer took, where a model made it.
+    """
 
     reason: str
     raw: str = ""
+    usage: Usage | None = field(default=None, compare=False, kw_only=True)
 
 
 Event: TypeAlias = Reasoning | Content | Rethought | ToolCallBegin | ToolCallArguments | ToolCallEnd | Finish

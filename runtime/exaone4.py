@@ -5,23 +5,20 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
-from exaone4_gguf.errors import GGUFError, RequestError, RuntimeFailure
+from exaone4_gguf.errors import RequestError, RuntimeFailure
 from exaone4_gguf.runtime.answer.parser import StreamParser, TextParser
-from exaone4_gguf.runtime.answer.reply import Reply
 from exaone4_gguf.runtime.answer.stops import StopStrings
 from exaone4_gguf.runtime.answer.token_places import TokenSpans
-from exaone4_gguf.runtime.answer.voting import Vote, final_answer
-from exaone4_gguf.runtime.encode.encoder import Classified, EncodeOptions, Encoder
-from exaone4_gguf.runtime.encode.spans import Answer, Tagged
-from exaone4_gguf.runtime.encode.texts import Text
-from exaone4_gguf.runtime.events import Event, Finish, Token, Usage, collect
+from exaone4_gguf.runtime.chat.answer_stream import AnswerStream, Making
+from exaone4_gguf.runtime.chat.conversing import Conversing, offered_tools
+from exaone4_gguf.runtime.encode.encoder import Encoder
+from exaone4_gguf.runtime.events import Event, Finish, Token, Usage
 from exaone4_gguf.runtime.generate.drafting.draft import Drafter
 from exaone4_gguf.runtime.generate.drafting.draft_model import DraftModel, load_draft_model
 from exaone4_gguf.runtime.generate.drafting.lookahead import Lookahead
@@ -35,15 +32,14 @@ from exaone4_gguf.runtime.llama.api import checked
 from exaone4_gguf.runtime.llama.context import Cancelled, Context, default_context
 from exaone4_gguf.runtime.llama.interrupts import checkpoint, in_steps, untorn
 from exaone4_gguf.runtime.llama.machine import physical_cores
-from exaone4_gguf.runtime.llama.model import DEFAULT, TOOL_USE, Loaded, Model, check_file, why_silent
+from exaone4_gguf.runtime.llama.model import Model, check_file
 from exaone4_gguf.runtime.text import Utf8Decoder
-from exaone4_gguf.runtime.tools.tool import Tool, as_tools, with_coerced_arguments
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from exaone4_gguf.runtime.prompt.builder import Prompt, PromptBuilder
+    from exaone4_gguf.runtime.prompt.builder import Prompt
 
     Floats = npt.NDArray[np.float32]
 
@@ -54,7 +50,7 @@ _SILENT_CONTEXT = 256
 """Tokens of a conversation that will not be held."""
 
 
-class Exaone4(Loaded):
+class Exaone4(Conversing):
     """An EXAONE 4 model in a GGUF file, ready to talk. One conversation runs at a time; others wait.
 
     One of transformers' other classes, which has no output for text, does not talk: it embeds and classifies.
@@ -102,14 +98,12 @@ class Exaone4(Loaded):
         self._draft_max = SIZES[-1] if draft_max is None else checked("draft_max", draft_max, 1, SIZES[-1])
         if draft is not None:
             check_file(Path(draft))  # the model takes its time to load
-        self.model = Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
+        model = Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
         with ExitStack() as opened:  # closed in the order in which they may be, last to first
-            opened.callback(self.model.close)
+            opened.callback(model.close)
+            super().__init__(model, chat_template)
             self._texts = self._encoder(n_ctx, n_threads, n_batch, flash_attn, head)
             opened.callback(self._texts.close)
-            self.silent = why_silent(self.model)
-            """Why the model cannot chat, in one line; None of one that can."""
-            self._builder = self._prompt_builder(chat_template)
             small = []
             if draft is not None:
                 layers = -1 if draft_gpu_layers is None else draft_gpu_layers
@@ -135,10 +129,8 @@ class Exaone4(Loaded):
             self._free = weakref.finalize(self, untorn()(opened.pop_all().close))
             """Also when the last reference goes, so that a forgotten ``close`` leaks nothing."""
         self._turn = threading.Lock()
-        self._reader: int | None = None
-        """The thread that reads the stream which is being made, if any is."""
-        self.usage: Usage | None = None
-        self.logprobs: tuple[Token, ...] | None = None
+        self._current: Making | None = None
+        """The answer whose turn it is."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {str(self.model.path)!r}: {self._state()}>"
@@ -155,51 +147,31 @@ class Exaone4(Loaded):
 
     def close(self) -> None:
         """Stop what is being answered, and free the model. It cannot be used afterwards."""
-        self.context.cancel()
-        if self._reader == threading.get_ident():
-            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
+        self.cancel()
+        self._check_thread()
         with self._turn:
             self._free()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.close()
-        except RequestError:
-            if error is None:  # else it has left a stream of its own open
-                raise
-
     def cancel(self) -> None:
         """Stop the answer that is being made, from any thread."""
-        self.context.cancel()
-
-    def prompt(
-        self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
-    ) -> Prompt:
-        """The prompt that a request would be evaluated as."""
-        request = Request(options, _offered(tools))
-        return self._prompt(messages, request)
+        if (answer := self._current) is not None:
+            answer.cancelled.set()
 
     def stream(
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
-    ) -> Generator[Event]:
-        """Answer, as events. Closing the iterator stops the generation; ``usage`` and ``logprobs`` tell of the last.
+    ) -> AnswerStream[Event]:
+        """Answer, as events. Closing it stops the generation; ``usage`` and ``logprobs`` are the answer's own.
 
         Raises:
             Exaone4Error: a message, a tool or an option is wrong, or the prompt does not fit. The model stays usable.
         """
-        request = Request(options, _offered(tools))
+        request = Request(options, offered_tools(tools))
         prompt = self._prompt(messages, request)
-        check_fits(prompt.ids, self.context)
-        return self._events(self._answer(prompt, request, lambda: _parser(prompt, request)))
+        return self._answer(prompt, request, lambda: _parser(prompt, request))
 
     def complete(
         self, prompt: str | Sequence[int], *, markers: bool = False, **options: Unpack[ChatOptions]
-    ) -> Generator[Event]:
+    ) -> AnswerStream[Event]:
         """Go on with a text, or with token ids, outside of any conversation: the events are content and the end.
 
         ``markers``: those in the text are the tokens that they name. Without it all of the text is text.
@@ -211,71 +183,7 @@ class Exaone4(Loaded):
             raise RequestError(self.silent)
         check_completion(options)
         request = Request(options, ())
-        made = self.text_prompt(prompt, markers=markers)
-        check_fits(made.ids, self.context)
-        return self._events(self._answer(made, request, TextParser))
-
-    def text_prompt(self, prompt: str | Sequence[int], *, markers: bool = False) -> Prompt:
-        """The prompt that ``complete`` goes on with.
-
-        Raises:
-            Exaone4Error: it is empty, or an id in it is none.
-        """
-        self._check_open()
-        made = self._builder.of_text(prompt, markers) if isinstance(prompt, str) else self._prompt_of_ids(prompt)
-        if not made.ids:
-            raise RequestError("the prompt is empty")
-        return made
-
-    def _prompt_of_ids(self, ids: Sequence[int]) -> Prompt:
-        from exaone4_gguf.runtime.prompt.builder import Prompt  # here, as Jinja takes a while to import
-
-        for token in ids:
-            checked("a token of the prompt", token, 0, self.model.n_vocab - 1)
-        text = b"".join(map(self.model.piece, ids)).decode(errors="replace")
-        return Prompt(tuple(ids), text, reasoning_open=False)
-
-    def chat(
-        self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
-    ) -> Reply:
-        """Answer, whole.
-
-        Raises:
-            Exaone4Error: as ``stream``.
-        """
-        offered = _offered(tools)
-        events = self.stream(messages, offered, **options)
-        try:
-            message = collect(events)
-        finally:
-            events.close()
-        assert self.usage is not None
-        return Reply(with_coerced_arguments(message, offered), self.usage, self.logprobs)
-
-    def vote(
-        self,
-        messages: Iterable[Any],
-        n: int = 5,
-        *,
-        normalize: Callable[[str], str] | None = None,
-        **options: Unpack[ChatOptions],
-    ) -> Vote:
-        """Self-consistency: the reply whose final answer most of ``n`` samples share, and all votes.
-
-        Wang et al. 2022, https://arxiv.org/abs/2203.11171. ``normalize`` makes answers comparable; by default the
-        last number in them, else their last line.
-        """
-        if n < 1:
-            raise RequestError(f"n is {n!r}; it must be at least 1")
-        listed = list(messages)
-        seed = options.pop("seed", None)
-        replies = []
-        for i in range(n):
-            options["seed"] = None if seed is None else seed + i
-            replies.append(self.chat(listed, **options))
-        answers = [(normalize or final_answer)(reply.content or "") for reply in replies]
-        votes = Counter(answers)
-        return Vote(replies[answers.index(votes.most_common(1)[0][0])], votes)
+        return self._answer(self.text_prompt(prompt, markers=markers), request, TextParser)
 
     @property
     def n_ctx(self) -> int:
@@ -287,67 +195,45 @@ class Exaone4(Loaded):
         """What makes vectors and labels of texts."""
         return self._texts
 
-    def embed(
-        self,
-        texts: Iterable[str],
-        *,
-        pooling: str | None = None,
-        normalize: bool = True,
-        **options: Unpack[EncodeOptions],
-    ) -> Floats:
-        """A vector for each text, see ``Encoder``; so are the next three."""
-        return self.encoder.embed(texts, pooling=pooling, normalize=normalize, **options)
+    def _answer(self, prompt: Prompt, request: Request, parser: Parser) -> AnswerStream[Event]:
+        """Raises ContextOverflow where the prompt does not fit."""
+        check_fits(prompt.ids, self.context)
 
-    def classify(self, texts: Iterable[Text], **options: Unpack[EncodeOptions]) -> list[Classified]:
-        """The label of each text, or pair of texts."""
-        return self.encoder.classify(texts, **options)
+        def steps(answer: Making) -> Generator[Event]:
+            return self._in_turn(answer, self._made(answer, prompt, request, parser))
 
-    def tag(self, text: str, **options: Unpack[EncodeOptions]) -> Tagged:
-        """A label for each token of a text, and the entities that they make."""
-        return self.encoder.tag(text, **options)
+        return AnswerStream(steps, Usage(len(prompt.ids), 0, 0, 0, 0.0, 0.0))
 
-    def answer(
-        self, question: str, context: str, *, max_answer_tokens: int = 15, **options: Unpack[EncodeOptions]
-    ) -> Answer:
-        """The part of the context that answers the question."""
-        return self.encoder.answer(question, context, max_answer_tokens=max_answer_tokens, **options)
-
-    def _prompt(self, messages: Iterable[Any], request: Request) -> Prompt:
-        self._check_open()
-        if self.silent:
-            raise RequestError(self.silent)
-        described = [tool.to_openai() for tool in request.told] or None
-        return self._builder.build(
-            messages, described, reasoning=request.reasoning, template_kwargs=request.options.get("template_kwargs")
-        )
-
-    def _events(self, answer: Generator[Event]) -> Generator[Event]:
+    def _in_turn(self, answer: Making, events: Generator[Event]) -> Generator[Event]:
         """An answer, when it is its turn."""
-        if self._reader == threading.get_ident():
-            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
-        with self._turn:
+        self._check_thread()
+        with self._turn, self.context.cancelled_by(answer.cancelled):
             self._check_open()
+            self._current = self._last = answer
             try:
-                for event in in_steps(answer):
-                    self._reader = threading.get_ident()
+                for event in in_steps(events):
+                    answer.reader = threading.get_ident()
                     yield event
             finally:
-                self._reader = None
+                self._current = answer.reader = None
+
+    def _check_thread(self) -> None:
+        """Raises RequestError where this thread would wait for itself."""
+        if (answer := self._current) is not None and answer.reader == threading.get_ident():
+            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
 
     def _check_open(self) -> None:
         if not self._free.alive:
             raise RuntimeFailure("the model is closed")
 
-    def _answer(self, prompt: Prompt, request: Request, parser: Parser) -> Generator[Event]:
+    def _made(self, answer: Making, prompt: Prompt, request: Request, parser: Parser) -> Generator[Event]:
         with closing(Sampler(self.model, request.sampling)) as sampler:
-            self.usage, self.logprobs = Usage(len(prompt.ids), 0, 0, 0, 0.0, 0.0), None
-            self.context.start()
             began = time.perf_counter()
             tracker = ThoughtTracker(self.model.tokenize, self.model.text, parser())
             try:
                 cached = self.context.evaluate(prompt.ids)
             except Cancelled:
-                yield Finish("cancelled")
+                yield Finish("cancelled", usage=answer.usage)
                 return
             first = time.perf_counter()
             ahead = Lookahead(self.context, self._drafters, Pace(self._draft_max))
@@ -362,12 +248,11 @@ class Exaone4(Loaded):
                 top_logprobs=request.options.get("logprobs"),
             )
             kept: list[Token] | None = None if request.options.get("logprobs") is None else []
-            try:
-                yield from self._parsed(generation, parser(), request, kept)
-            finally:
-                self.logprobs = None if kept is None else tuple(kept)
+
+            def measure() -> None:
                 seconds = time.perf_counter() - first
-                self.usage = Usage(
+                answer.logprobs = None if kept is None else tuple(kept)
+                answer.usage = Usage(
                     prompt_tokens=len(prompt.ids),
                     cached_tokens=cached,
                     completion_tokens=generation.n_tokens,
@@ -378,6 +263,15 @@ class Exaone4(Loaded):
                     accepted_tokens=ahead.gain.accepted,
                     speedup=ahead.gain.speedup(seconds),
                 )
+
+            try:
+                for event in self._parsed(generation, parser(), request, kept):
+                    if isinstance(event, Finish):
+                        measure()
+                        event = replace(event, usage=answer.usage)
+                    yield event
+            finally:
+                measure()
 
     def _parsed(
         self, generation: Generation, parser: StreamParser | TextParser, request: Request, kept: list[Token] | None
@@ -405,34 +299,8 @@ class Exaone4(Loaded):
         most = n_ctx or default_context(self.model)
         return Encoder(self.model, n_ctx=most, n_threads=n_threads, n_batch=n_batch, flash_attn=flash_attn, head=head)
 
-    def _prompt_builder(self, chat_template: str | None) -> PromptBuilder:
-        from exaone4_gguf.runtime.prompt.builder import PromptBuilder  # here, as Jinja takes a while to import
-        from exaone4_gguf.runtime.prompt.template import ChatTemplate
-
-        own = self.model.chat_templates
-        source = "" if self.silent else chat_template or own.get(DEFAULT)
-        if not source and not self.silent:
-            there = f"; it has {', '.join(sorted(own))}, and none of them is the default" if own else ""
-            raise GGUFError(
-                f"{self.model.path}: it has no chat template{there}; give one (chat_template, --chat-template-file)"
-            )
-        for_tools = None if self.silent or chat_template else own.get(TOOL_USE)
-        return PromptBuilder(
-            ChatTemplate(source or ""),
-            self.model.tokenize,
-            self.model.control_texts,
-            None if for_tools is None else ChatTemplate(for_tools),
-            pre_tokenizer=self.model.metadata["tokenizer.ggml.pre"],
-        )
-
 
 def _parser(prompt: Prompt, request: Request) -> StreamParser:
     constraint = request.constraint
     is_held = constraint is not None and constraint.begins_at == "answer"
     return StreamParser(request.told, prompt.reasoning_open, closes_once=is_held)
-
-
-def _offered(tools: Iterable[Any] | None) -> tuple[Tool, ...]:
-    if tools is not None and (isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable)):
-        raise RequestError(f"tools is {tools!r}; it must be a list of tools")
-    return as_tools(tools or ())

@@ -6,6 +6,7 @@ it: a hybrid of 64 layers in BF16 differs by 1.7e-4 with AVX-512's, where a cach
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
@@ -22,6 +23,7 @@ TIMES = 10.0
 _STEPS = (1, 5, 16, 64)
 """Tokens evaluated at once."""
 _TOKENS = 200
+_UNLIKELY = -10.0
 
 
 def divergence(a: Floats, b: Floats) -> float:
@@ -32,10 +34,27 @@ def divergence(a: Floats, b: Floats) -> float:
 
 def most_by_rounding(model: Model) -> float:
     """The largest divergence of logits that rounding explains."""
+    measured = max(divergence(a, b) for a, b in _pairs(model))
+    return TIMES * max(measured, float(np.finfo(np.float32).eps))
+
+
+def most_of_a_logprob(model: Model) -> float:
+    """The largest difference of a token's log probability that rounding explains, where it can be chosen at all."""
+    return TIMES * max(np.abs(_logprobs(a) - _logprobs(b))[_logprobs(a) > _UNLIKELY].max() for a, b in _pairs(model))
+
+
+def _logprobs(logits: Floats) -> Floats:
+    shifted: Floats = logits - logits.max()
+    return shifted - np.log(np.exp(shifted).sum())
+
+
+def _pairs(model: Model) -> Iterator[tuple[Floats, Floats]]:
+    """The logits after each token of a text, by two right ways to evaluate it."""
     tokens = np.random.default_rng(5).integers(300, 680, _TOKENS).tolist()
     runs = [_logits(model, tokens, step) for step in _STEPS]
-    measured = max(divergence(a, b) for one in runs for other in runs for a, b in zip(one, other, strict=True))
-    return TIMES * max(measured, float(np.finfo(np.float32).eps))
+    for one in runs:
+        for other in runs:
+            yield from zip(one, other, strict=True)
 
 
 def _logits(model: Model, tokens: list[int], step: int) -> list[Floats]:

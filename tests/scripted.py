@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from types import SimpleNamespace
-from typing import Any, cast
+from collections.abc import Generator, Iterable, Sequence
+from typing import Any
 
 from exaone4_gguf.errors import Exaone4Error
-from exaone4_gguf.runtime.events import Content, Event, Finish, ToolCallArguments, ToolCallBegin, ToolCallEnd, Usage
-from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.answer.reply import Reply
+from exaone4_gguf.runtime.chat.answer_stream import AnswerStream, Making
+from exaone4_gguf.runtime.chat.chat_model import ChatModel
+from exaone4_gguf.runtime.events import (
+    Content,
+    Event,
+    Finish,
+    ToolCallArguments,
+    ToolCallBegin,
+    ToolCallEnd,
+    Usage,
+    collect,
+)
+from exaone4_gguf.runtime.prompt.builder import Prompt
 
 USAGE = Usage(100, 90, 20, 5, 0.25, 2.0)
 
@@ -38,34 +49,47 @@ class Scripted:
         self._answers = iter(answers)
         self.asked: list[list[Any]] = []
         self.options: list[dict[str, Any]] = []
-        self.usage: Usage | None = None
         self.cancelled = False
-        self.context = SimpleNamespace(n_ctx=1000)
-        metadata = {"general.name": "Scripted"}
-        self.model = SimpleNamespace(metadata=metadata)
+        self.name, self.n_ctx, self.uses_gpu = "Scripted", 1000, False
+        self.silent: str | None = None
 
-    def as_model(self) -> Exaone4:
+    def as_model(self) -> ChatModel:
         """Itself, for whom it may concern."""
-        return cast(Exaone4, self)
+        return self
 
     def cancel(self) -> None:
         """Remember it."""
         self.cancelled = True
 
-    def stream(self, messages: Sequence[Any], tools: Sequence[Any], **options: Any) -> Iterator[Event]:
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def prompt(self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Any) -> Prompt:
+        """It reads none."""
+        raise NotImplementedError
+
+    def chat(self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Any) -> Reply:
+        """The next answer, whole."""
+        with self.stream(messages, tools, **options) as answer:
+            return Reply(collect(answer), answer.usage)
+
+    def stream(
+        self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Any
+    ) -> AnswerStream[Event]:
         """The next answer."""
         self.asked.append(list(messages))
         self.options.append(options)
-        answer = next(self._answers)
-        if answer and isinstance(answer[0], Exaone4Error):
-            raise answer[0]
-        return self._events(answer)
+        script = next(self._answers)
+        if script and isinstance(script[0], Exaone4Error):
+            raise script[0]
 
-    def _events(self, answer: Sequence[Event | Exception]) -> Iterator[Event]:
-        try:
-            for event in answer:
-                if isinstance(event, Exception):
-                    raise event
-                yield event
-        finally:
-            self.usage = Usage(*vars(USAGE).values())
+        def steps(answer: Making) -> Generator[Event]:
+            try:
+                for event in script:
+                    if isinstance(event, Exception):
+                        raise event
+                    yield event
+            finally:
+                answer.usage = Usage(*vars(USAGE).values())
+
+        return AnswerStream(steps)

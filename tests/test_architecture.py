@@ -30,6 +30,7 @@ FLOORS = (
     {"schema", "encode"},
     {"tools"},
     {"answer", "generate"},
+    {"chat"},
     {"exaone4"},
     {"remote"},
     {"terminal", "server"},

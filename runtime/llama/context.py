@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from exaone4_gguf.errors import RequestError, RuntimeFailure
@@ -59,7 +60,7 @@ class Context:
         flash_attn: use flash attention.
         swa_full: keep all cells of sliding-window layers. It takes memory, but lets a hybrid go back in a
             conversation without evaluating it anew.
-        cancelled: set where evaluations are to stop; contexts that share it stop together.
+        beside: the context that this one guesses for: what cancels that cancels this.
 
     Raises:
         RuntimeFailure: llama.cpp cannot make a context of that size.
@@ -78,7 +79,7 @@ class Context:
         type_k: int | None = None,
         type_v: int | None = None,
         swa_full: bool = True,
-        cancelled: Flag | None = None,
+        beside: Context | None = None,
     ) -> None:
         self._api = api = load_api()
         self._model = model
@@ -89,7 +90,8 @@ class Context:
         for cache_type in (type_k, type_v):
             if cache_type is not None and cache_type not in CACHE_TYPES.values():
                 raise RequestError(f"the cache cannot have type {cache_type!r}; ggml's numbers: {CACHE_TYPES}")
-        self.cancelled = cancelled or Flag()
+        self._cancelled: Flag | None = None
+        self._beside = beside
         self.n_ctx, self.n_threads = n_ctx, n_threads
         self._n_batch = min(n_batch, n_ctx)
         params = api.llama_context_default_params()
@@ -106,7 +108,7 @@ class Context:
             raise RuntimeFailure(f"llama.cpp cannot make a context of {n_ctx} tokens: {last_error()}")
         self._memory = api.llama_get_memory(self.pointer)
         self._window: int = api.llama_model_n_swa(model.pointer)
-        self._abort = api.ggml_abort_callback(lambda data: self.cancelled.is_set() or awaited() > 0)
+        self._abort = api.ggml_abort_callback(lambda data: self.is_cancelled or awaited() > 0)
         api.llama_set_abort_callback(self.pointer, self._abort, ctypes.c_void_p(0))
         self.tokens: list[int] = []
 
@@ -117,9 +119,20 @@ class Context:
             self._api.llama_free(self.pointer)
             self.pointer = None
 
-    def cancel(self) -> None:
-        """Stop the evaluation that runs, from any thread; the next one starts as usual."""
-        self.cancelled.set()
+    @contextmanager
+    def cancelled_by(self, flag: Flag) -> Iterator[None]:
+        """While this lasts, evaluations stop once the flag is set, by whichever thread, before or meanwhile."""
+        self._cancelled = flag
+        try:
+            yield
+        finally:
+            self._cancelled = None
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether evaluations are to stop."""
+        context = self._beside or self
+        return context._cancelled is not None and context._cancelled.is_set()
 
     def evaluate(self, prompt: Sequence[int], progress: Callable[[int], None] | None = None) -> int:
         """Make the cache hold exactly ``prompt``, so that ``logits`` are those after it.
@@ -128,7 +141,7 @@ class Context:
             How many of its tokens were in the cache already.
 
         Raises:
-            Cancelled: ``cancel`` was called meanwhile.
+            Cancelled: as ``cancelled_by`` has it.
             RuntimeFailure: llama.cpp failed.
         """
         kept = self._keep(prompt)
@@ -183,10 +196,6 @@ class Context:
         import numpy as np
 
         return np.ctypeslib.as_array(self._api.llama_get_logits(self.pointer), shape=(n, self._model.n_vocab))
-
-    def start(self) -> None:
-        """Forget a cancellation that came too late for the last generation."""
-        self.cancelled.clear()
 
     def _keep(self, prompt: Sequence[int]) -> int:
         """Shorten the cache to what it shares with the prompt; the last token is evaluated for its logits."""

@@ -70,10 +70,6 @@ class Flag:
         """From any thread."""
         self._is_set = True
 
-    def clear(self) -> None:
-        """From any thread."""
-        self._is_set = False
-
 
 _untorn: _Untorn | None = None
 """The main thread's, while it is in one."""
@@ -135,9 +131,10 @@ def in_steps(items: Generator[T]) -> Generator[T]:
 
 @dataclass
 class Interruption:
-    """Whether Ctrl-C was pressed."""
+    """Whether Ctrl-C was pressed, and what it stops."""
 
     seen: bool = False
+    stop: Callable[[], None] = lambda: None
 
 
 @contextmanager
@@ -154,14 +151,13 @@ def on_ctrl_c(act: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def stopping(stop: Callable[[], None]) -> Iterator[Interruption]:
+def stopping() -> Iterator[Interruption]:
     """Ctrl-C calls ``stop`` and raises nothing: llama.cpp calls back into Python, where an exception would be lost."""
     interruption = Interruption()
 
     def act() -> None:
         interruption.seen = True
-        # In another thread, because it takes a lock that this one may hold.
-        threading.Thread(target=stop).start()
+        interruption.stop()
 
     with on_ctrl_c(act):
         yield interruption

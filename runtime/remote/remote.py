@@ -7,6 +7,7 @@ one loads the model again.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import os
 import queue
@@ -16,50 +17,45 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Unpack
 
 from exaone4_gguf.errors import Exaone4Error, RequestError, RuntimeFailure
+from exaone4_gguf.runtime.chat.answer_stream import AnswerStream, Making
+from exaone4_gguf.runtime.chat.conversing import Conversing, offered_tools
 from exaone4_gguf.runtime.encode.encoder import Encoder
 from exaone4_gguf.runtime.events import Event
-from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.generate.request import ChatOptions, Request
-from exaone4_gguf.runtime.llama.interrupts import Flag, awaited, checkpoint, untorn
-from exaone4_gguf.runtime.llama.model import Model, why_silent
-from exaone4_gguf.runtime.prompt.builder import Prompt
+from exaone4_gguf.runtime.llama.interrupts import Flag, awaited, checkpoint, in_steps, untorn
+from exaone4_gguf.runtime.llama.model import Model
 from exaone4_gguf.runtime.prompt.messages import plain
 from exaone4_gguf.runtime.remote.rpc import check_reachable, check_supported, parse_servers
 from exaone4_gguf.runtime.remote.worker import Message, receive, send
-from exaone4_gguf.runtime.tools.tool import as_tools
 
 REGISTERING_SECONDS = 30.0
 """How long the servers may take to say what they have; what is no RPC server says nothing."""
 
 _WORKER = "exaone4_gguf.runtime.remote.worker"
-_CANCEL_AGAIN = 0.2
-"""Seconds: a cancellation that comes before the answer begins is forgotten."""
+_LOOKING = 0.2
+"""Seconds between looks at what signals and other threads want meanwhile."""
 _ENDING_SECONDS = 5.0
 
 
-def open_model(path: str | Path, *, rpc: str | None = None, **loading: Any) -> Exaone4:
+def open_model(path: str | Path, *, rpc: str | None = None, **loading: Any) -> Conversing:
     """The model, in this process; with ``rpc`` (HOST:PORT, several with commas between) spread over these servers.
 
     Raises:
         Exaone4Error: as ``Exaone4`` and ``RemoteExaone4``.
     """
-    return Exaone4(path, **loading) if rpc is None else RemoteExaone4(path, parse_servers(rpc), **loading)
+    if rpc is not None:
+        return RemoteExaone4(path, parse_servers(rpc), **loading)
+    from exaone4_gguf.runtime.exaone4 import Exaone4
+
+    return Exaone4(path, **loading)
 
 
-@dataclass(frozen=True)
-class _Context:
-    """What is asked of a context, told by the process that has it."""
-
-    n_ctx: int
-
-
-class RemoteExaone4(Exaone4):
+class RemoteExaone4(Conversing):
     """A model whose weights lie on RPC servers of llama.cpp, loaded by a process of its own. Its vocabulary is here.
 
     Args:
@@ -79,19 +75,18 @@ class RemoteExaone4(Exaone4):
         if loading.get("draft_gpu_layers") is None:
             loading["draft_gpu_layers"] = 0  # it is small: guesses are made here, and no network is waited for
         self._turn = threading.Lock()
-        self._reader: int | None = None
-        self._cancelled = Flag()
-        self.usage, self.logprobs = None, None
+        self._current: Making | None = None
         self._closed = False
-        self.model = Model(path, vocab_only=True)
-        self.silent = why_silent(self.model)
+        self._n_ctx = 0
+        self._requests = itertools.count()
+        model = Model(path, vocab_only=True)
         try:
+            super().__init__(model, loading.get("chat_template"))
             if self.silent:
                 raise RequestError(self.silent)
-            self._builder = self._prompt_builder(loading.get("chat_template"))
-            self._process = self._started()
+            self._process = self._started(Flag())
         except BaseException:
-            self.model.close()
+            model.close()
             raise
 
     @untorn()
@@ -103,22 +98,18 @@ class RemoteExaone4(Exaone4):
 
     def cancel(self) -> None:
         """Stop the answer that is being made, from any thread."""
-        self._cancelled.set()
+        if (answer := self._current) is not None:
+            answer.cancelled.set()
 
-    def prompt(
-        self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
-    ) -> Prompt:
-        """The prompt that a request would be evaluated as."""
-        portable = _portable(messages, tools, options)
-        with self._turn, untorn(), self._asked("prompt", portable) as process:
-            _, prompt = self._told(self._reply(process))
-            assert isinstance(prompt, Prompt)
-            return prompt
+    @property
+    def n_ctx(self) -> int:
+        """The most tokens of a conversation."""
+        return self._n_ctx
 
     def stream(
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
-    ) -> Generator[Event]:
-        """Answer, as events. Closing the iterator stops the generation; ``usage`` and ``logprobs`` tell of the last.
+    ) -> AnswerStream[Event]:
+        """Answer, as events. Closing it stops the generation; ``usage`` and ``logprobs`` are the answer's own.
 
         Raises:
             Exaone4Error: as ``Exaone4.stream``, some only when the first event is asked for; and RuntimeFailure if
@@ -126,11 +117,11 @@ class RemoteExaone4(Exaone4):
         """
         portable = _portable(messages, tools, options)
         self._check_open()
-        return self._events(self._remote_answer(portable))
+        return AnswerStream(lambda answer: self._in_turn(answer, portable))
 
     def complete(
         self, prompt: str | Sequence[int], *, markers: bool = False, **options: Unpack[ChatOptions]
-    ) -> Generator[Event]:
+    ) -> AnswerStream[Event]:
         """Raises RequestError: conversations alone are carried to the model's process."""
         raise RequestError("a model on RPC servers answers conversations, and goes on with no other text")
 
@@ -143,36 +134,44 @@ class RemoteExaone4(Exaone4):
         if self._closed:
             raise RuntimeFailure("the model is closed")
 
-    def _remote_answer(self, portable: Message) -> Generator[Event]:
+    def _in_turn(self, answer: Making, portable: Message) -> Generator[Event]:
+        """An answer, when it is its turn."""
+        if (current := self._current) is not None and current.reader == threading.get_ident():
+            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
+        with self._turn:
+            self._check_open()
+            self._current = self._last = answer
+            try:
+                for event in in_steps(self._made(answer, portable)):
+                    answer.reader = threading.get_ident()
+                    yield event
+            finally:
+                self._current = answer.reader = None
+
+    def _made(self, answer: Making, portable: Message) -> Generator[Event]:
         """The events of an answer, until the process has told its end, or is no more."""
-        self._cancelled.clear()
-        with self._asked("stream", portable) as process:
-            while True:
-                kind, *told = self._told(self._reply(process))
-                if kind == "event":
-                    yield told[0]
-                elif kind == "ended":
-                    self.usage, self.logprobs = told
-                    return
-
-    @contextlib.contextmanager
-    def _asked(self, kind: str, portable: Message) -> Iterator[_Process]:
-        """The process, which is asked for something. What it has not told in the end, nobody wants."""
-        process = self._running()
-        process.send(kind, *portable)
+        process = self._running(answer.cancelled)
+        request = next(self._requests)
+        process.send("stream", request, *portable)
+        cancelling = _Cancelling(process, request, answer.cancelled)
         try:
-            yield process
+            while True:
+                kind, *rest = self._told(self._reply(process, cancelling))
+                if kind == "event":
+                    yield rest[0]
+                elif kind == "ended":
+                    answer.usage, answer.logprobs = rest
+                    return
         finally:
-            _abandon(process)
+            _abandon(process, answer, cancelling)
 
-    def _reply(self, process: _Process, seconds: float = math.inf) -> Message | None:
+    def _reply(self, process: _Process, cancelling: _Cancelling, seconds: float = math.inf) -> Message | None:
         """As ``_Process.reply``; a cancellation is passed on meanwhile, and a handler of signals may raise."""
         until = time.monotonic() + seconds
         while True:
             checkpoint()
-            if self._cancelled.is_set():
-                process.send("cancel")
-            message = process.reply(_CANCEL_AGAIN)
+            cancelling.pass_on()
+            message = process.reply(_LOOKING)
             if message is not _NOTHING or time.monotonic() > until:
                 return message
 
@@ -193,36 +192,49 @@ class RemoteExaone4(Exaone4):
             return RuntimeFailure(f"the answer broke off: {e}")
         return RuntimeFailure(f"the answer broke off, as the model's process ended: {said}; ask again to load it anew")
 
-    def _running(self) -> _Process:
+    def _running(self, cancelled: Flag) -> _Process:
         """The process; a new one where it has ended."""
         if not self._process.is_alive:
             self._process.end()
-            self._process = self._started()
+            self._process = self._started(cancelled)
         return self._process
 
-    def _started(self) -> _Process:
+    def _started(self, cancelled: Flag) -> _Process:
         check_reachable(self._servers)
         process = self._process = _Process((str(self._path), self._servers, self._loading))
         weakref.finalize(self, process.end)
+        nothing_to_cancel = _Cancelling(process, -1, cancelled)
         try:
-            registered = self._reply(process, REGISTERING_SECONDS)
+            registered = self._reply(process, nothing_to_cancel, REGISTERING_SECONDS)
             if registered is _NOTHING:
                 raise RuntimeFailure(
                     f"{', '.join(self._servers)}: no answer in {REGISTERING_SECONDS:.0f} s; an rpc-server serves one "
                     "program at a time, and what is none never answers"
                 )
             self._told(registered)
-            _, n_ctx = self._told(self._reply(process))
+            _, self._n_ctx = self._told(self._reply(process, nothing_to_cancel))
         except BaseException:
             process.end(at_once=True)
             raise
-        context: Any = _Context(n_ctx)
-        self.context = context
         return process
 
 
 _NOTHING: Message = ("nothing",)
-_LAST_MESSAGES = ("ended", "failed", "prompt")
+_LAST_MESSAGES = ("ended", "failed")
+
+
+class _Cancelling:
+    """A request's cancellation on its way to the process: passed on once, as it stays there."""
+
+    def __init__(self, process: _Process, request: int, cancelled: Flag) -> None:
+        self._process, self._request, self._cancelled = process, request, cancelled
+        self._sent = False
+
+    def pass_on(self) -> None:
+        """Send it, if it is set and was not sent."""
+        if self._cancelled.is_set() and not self._sent:
+            self._sent = True
+            self._process.send("cancel", self._request)
 
 
 class _Process:
@@ -300,15 +312,20 @@ class _Process:
         self._stderr.close()
 
 
-def _abandon(process: _Process) -> None:
-    """Read what nobody wants to its end, which is asked for again and again; who signals once more ends the process."""
+def _abandon(process: _Process, answer: Making, cancelling: _Cancelling) -> None:
+    """Cancel what nobody wants, and read to its end; who signals once more ends the process."""
+    if process.is_idle:
+        return
     before = awaited()
+    answer.cancelled.set()
+    cancelling.pass_on()
     while not process.is_idle:
         if awaited() > before:
             process.end(at_once=True)
             return
-        process.send("cancel")
-        process.reply(_CANCEL_AGAIN)
+        message = process.reply(_LOOKING)
+        if message is not None and message[0] == "ended":
+            _, answer.usage, answer.logprobs = message
 
 
 def _pass_on(stream: Any, replies: queue.SimpleQueue[Message | None]) -> None:
@@ -320,7 +337,7 @@ def _pass_on(stream: Any, replies: queue.SimpleQueue[Message | None]) -> None:
 
 def _portable(messages: Any, tools: Iterable[Any] | None, options: ChatOptions) -> Message:
     """A request in plain data, as far as it can be checked here."""
-    offered = as_tools(tools or ())
+    offered = offered_tools(tools)
     Request(options, offered)
     listed = messages if isinstance(messages, str | bytes | Mapping) else list(messages)
     return plain(listed, "messages"), [tool.to_openai() for tool in offered], dict(options)

@@ -5,16 +5,20 @@ What goes through the pipes are pickled tuples, a name first. Both ends are this
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
 import queue
 import signal
 import sys
 import threading
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from exaone4_gguf.errors import Exaone4Error
+
+if TYPE_CHECKING:
+    from exaone4_gguf.runtime.chat.answer_stream import AnswerStream
+    from exaone4_gguf.runtime.events import Event
+    from exaone4_gguf.runtime.exaone4 import Exaone4
 
 Message = tuple[Any, ...]
 
@@ -56,34 +60,55 @@ def _serve(first: Message, requests: IO[bytes], replies: IO[bytes]) -> None:
     register(servers)
     send(replies, "registered")
     model = Exaone4(path, **loading)
-    send(replies, "ready", model.context.n_ctx)
-    asked: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(requests, asked, model), daemon=True).start()
-    while (message := asked.get()) is not None:
-        _answer(model, message, replies)
+    send(replies, "ready", model.n_ctx)
+    requests_read = _Requests()
+    threading.Thread(target=requests_read.read, args=(requests,), daemon=True).start()
+    while (message := requests_read.waiting.get()) is not None:
+        _answer(model, message, replies, requests_read)
 
 
-def _read(requests: IO[bytes], asked: queue.SimpleQueue[Message | None], model: Any) -> None:
-    """Pass requests on; a cancellation at once, and the end at once as well, as nobody is left to answer to."""
-    while (message := receive(requests)) is not None:
-        if message[0] == "cancel":
-            model.cancel()
-        else:
-            asked.put(message)
-    os._exit(0)
+class _Requests:
+    """What was asked for, and what of it was cancelled, before it began or while it is answered."""
+
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._cancelled: set[int] = set()
+        self._answers: dict[int, AnswerStream[Event]] = {}
+
+    def read(self, stream: IO[bytes]) -> None:
+        """Pass requests on; a cancellation at once, and the end at once as well, as nobody is left to answer to."""
+        while (message := receive(stream)) is not None:
+            if message[0] == "cancel":
+                self._cancel(message[1])
+            else:
+                self.waiting.put(message)
+        os._exit(0)
+
+    def begin(self, request: int, answer: AnswerStream[Event]) -> None:
+        """An answer begins, which may have been cancelled already."""
+        with self._lock:
+            self._answers = {request: answer}
+            if request in self._cancelled:
+                answer.cancel()
+            self._cancelled.clear()  # of earlier ones
+
+    def _cancel(self, request: int) -> None:
+        with self._lock:
+            self._cancelled.add(request)
+            if request in self._answers:
+                self._answers[request].cancel()
 
 
-def _answer(model: Any, message: Message, replies: IO[bytes]) -> None:
-    kind, messages, tools, options = message
+def _answer(model: Exaone4, message: Message, replies: IO[bytes], requests: _Requests) -> None:
+    _, request, messages, tools, options = message
     try:
-        if kind == "prompt":
-            send(replies, "prompt", model.prompt(messages, tools, **options))
-            return
-        with contextlib.closing(model.stream(messages, tools, **options)) as events:
+        with model.stream(messages, tools, **options) as answer:
+            requests.begin(request, answer)
             send(replies, "begun")
-            for event in events:
+            for event in answer:
                 send(replies, "event", event)
-        send(replies, "ended", model.usage, model.logprobs)
+        send(replies, "ended", answer.usage, answer.logprobs)
     except Exaone4Error as e:
         send(replies, "failed", type(e), str(e), vars(e))
 

@@ -73,7 +73,7 @@ class ChatAnswers:
         self._told: dict[int, list[Event]] = {}
         self._rethought: set[int] = set()
 
-    def chunks(self, item: Item) -> Iterator[Json]:
+    def chunks(self, item: Item[Event]) -> Iterator[Json]:
         """What a stream tells of an item."""
         if isinstance(item, Ended):
             self._usages.append(item.usage)
@@ -108,7 +108,7 @@ class ChatAnswers:
             told = {"usage": usage(self._usages), "timings": timings(self._usages)}
             yield {**self._head, "object": "chat.completion.chunk", "choices": [], **told}
 
-    def whole(self, items: Iterable[Item]) -> Json:
+    def whole(self, items: Iterable[Item[Event]]) -> Json:
         """All of it as one answer."""
         events: dict[int, list[Event]] = {}
         for item in items:

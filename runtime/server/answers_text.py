@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from exaone4_gguf.runtime.events import Content, Finish, Token, Usage
+from exaone4_gguf.runtime.events import Content, Event, Finish, Token, Usage
 from exaone4_gguf.runtime.server.answers_chat import finish_reason, logprob_of, text_of
 from exaone4_gguf.runtime.server.engine import Ended, Item
 from exaone4_gguf.runtime.server.usage import timings, usage_of_prompts
@@ -39,7 +39,7 @@ class TextAnswers:
         self._reasons: dict[int, str] = {}
         self._offsets: dict[int, int] = {}
 
-    def chunks(self, item: Item) -> Iterator[Json]:
+    def chunks(self, item: Item[Event]) -> Iterator[Json]:
         """What a stream tells of an item."""
         if isinstance(item, Ended):
             self._usages.append(item.usage)
@@ -57,7 +57,7 @@ class TextAnswers:
         if self._include_usage:
             yield {**self._head, "choices": [], **self._took()}
 
-    def whole(self, items: Iterable[Item]) -> Json:
+    def whole(self, items: Iterable[Item[Event]]) -> Json:
         """All of it as one answer."""
         texts: dict[int, list[str]] = {}
         tokens: dict[int, list[Token]] = {}

@@ -10,12 +10,13 @@ from typing import Any, cast
 
 from exaone4_gguf.errors import GGUFError
 from exaone4_gguf.format.keys import SEQUENCE
+from exaone4_gguf.runtime.chat.answer_stream import AnswerStream, Making
+from exaone4_gguf.runtime.chat.conversing import Conversing
 from exaone4_gguf.runtime.encode.encoder import EncodeOptions
 from exaone4_gguf.runtime.encode.head import Head, check_head
 from exaone4_gguf.runtime.encode.lines import method_of
 from exaone4_gguf.runtime.encode.texts import Text
 from exaone4_gguf.runtime.events import Usage
-from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.server.bodies import ClassifyBody, EmbeddingBody
 from exaone4_gguf.runtime.server.engine import Ended, Item, Said
 from exaone4_gguf.runtime.server.errors import Problem
@@ -34,7 +35,7 @@ class Judged:
     results: Sequence[Json]
 
 
-def embeddings(model: Exaone4, body: EmbeddingBody) -> Asked:
+def embeddings(model: Conversing, body: EmbeddingBody) -> Asked[Judged]:
     """A vector for each text.
 
     Raises:
@@ -58,7 +59,7 @@ def embeddings(model: Exaone4, body: EmbeddingBody) -> Asked:
     return _asked(model, cast(list[Text], texts), options, embed)
 
 
-def classify(model: Exaone4, body: ClassifyBody) -> Asked:
+def classify(model: Conversing, body: ClassifyBody) -> Asked[Judged]:
     """What the model's head makes of each text.
 
     Raises:
@@ -75,7 +76,7 @@ def classify(model: Exaone4, body: ClassifyBody) -> Asked:
     return _asked(model, texts, options, judge, head.task)
 
 
-def _head(model: Exaone4) -> Head:
+def _head(model: Conversing) -> Head:
     """The model's, or why there is none."""
     head = model.encoder.head
     try:
@@ -90,7 +91,7 @@ class JudgedAnswers:
     def __init__(self, model: str, count: int) -> None:
         self._model, self._count = model, count
 
-    def chunks(self, item: Item) -> Iterator[Json]:
+    def chunks(self, item: Item[Judged]) -> Iterator[Json]:
         """There are no streams of these."""
         return iter(())
 
@@ -98,14 +99,13 @@ class JudgedAnswers:
         """There are no streams of these."""
         return iter(())
 
-    def whole(self, items: Sequence[Item]) -> Json:
+    def whole(self, items: Sequence[Item[Judged]]) -> Json:
         """All of it as one answer.
 
         Raises:
             Problem: the time was up before all was done.
         """
-        judged = [cast(Any, item.event) for item in items if isinstance(item, Said)]
-        results = [result for event in judged for result in event.results]
+        results = [result for item in items if isinstance(item, Said) for result in item.event.results]
         if len(results) < self._count:
             raise Problem(503, "the texts took too long; send fewer at once", code="timeout")
         tokens = sum(item.usage.prompt_tokens for item in items if isinstance(item, Ended))
@@ -115,27 +115,30 @@ class JudgedAnswers:
 
 
 def _asked(
-    model: Exaone4,
+    model: Conversing,
     texts: Sequence[Text],
     options: EncodeOptions,
     judge: Callable[[Sequence[Any]], list[Json]],
     task: str | None = None,
-) -> Asked:
+) -> Asked[Judged]:
     """A choice for some texts each, after a look at all of them."""
     model.encoder.check(texts, task, **options)
     parts = [texts[i : i + AT_ONCE] for i in range(0, len(texts), AT_ONCE)]
     control = bool(options.get("control"))
-    return Asked([cast(Any, _judged(model, part, judge, control)) for part in parts])
+    return Asked([_judged(model, part, judge, control) for part in parts])
 
 
 def _judged(
-    model: Exaone4, texts: Sequence[Text], judge: Callable[[Sequence[Any]], list[Json]], control: bool
-) -> Generator[Judged, None, None]:
-    began = time.perf_counter()
-    results = judge(texts)
-    tokens = model.encoder.count_tokens(texts, control=control)
-    model.usage = Usage(tokens, 0, 0, 0, time.perf_counter() - began, 0.0)
-    yield Judged(results)
+    model: Conversing, texts: Sequence[Text], judge: Callable[[Sequence[Any]], list[Json]], control: bool
+) -> AnswerStream[Judged]:
+    def steps(answer: Making) -> Generator[Judged]:
+        began = time.perf_counter()
+        results = judge(texts)
+        tokens = model.encoder.count_tokens(texts, control=control)
+        answer.usage = Usage(tokens, 0, 0, 0, time.perf_counter() - began, 0.0)
+        yield Judged(results)
+
+    return AnswerStream(steps)
 
 
 def _options(body: EmbeddingBody | ClassifyBody) -> EncodeOptions:

@@ -10,30 +10,33 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
-from contextlib import closing, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from exaone4_gguf.errors import Exaone4Error
-from exaone4_gguf.runtime.events import Event, Usage
-from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.chat.answer_stream import AnswerStream
+from exaone4_gguf.runtime.chat.conversing import Conversing
+from exaone4_gguf.runtime.events import Usage
 from exaone4_gguf.runtime.server.errors import Problem
 from exaone4_gguf.runtime.server.fair_queue import FairQueue
 from exaone4_gguf.runtime.server.metrics import Metrics
 
 log = logging.getLogger("exaone4_gguf.server")
 
-_AGAIN = 0.05  # seconds
+T = TypeVar("T")
+
 _LONGEST_RETRY = 60  # seconds
 
 
 @dataclass(frozen=True)
-class Said:
-    """An event of one of a request's choices."""
+class Said(Generic[T]):
+    """What one of a request's choices brings: an event of an answer, or results of texts."""
 
     choice: int
-    event: Event
+    event: T
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Ended:
     usage: Usage
 
 
-Item = Said | Ended
+Item: TypeAlias = Said[T] | Ended
 
 
 class State(Enum):
@@ -56,13 +59,13 @@ class State(Enum):
     STOPPED = "stopped"
 
 
-class Job:
-    """A request on its way through the engine: streams of events to be read one after the other.
+class Job(Generic[T]):
+    """A request on its way through the engine: answers to be read one after the other.
 
     Made, and read, on the event loop.
     """
 
-    def __init__(self, owner: Sequence[str], choices: Sequence[Generator[Event]]) -> None:
+    def __init__(self, owner: Sequence[str], choices: Sequence[AnswerStream[T]]) -> None:
         self.owner, self.choices = owner, choices
         self.stopped = False
         """It is to end with what it has."""
@@ -70,14 +73,20 @@ class Job:
         """Nobody reads it."""
         self.over = False
         self._loop = asyncio.get_running_loop()
-        self._items: asyncio.Queue[Item | BaseException | None] = asyncio.Queue()
+        self._items: asyncio.Queue[Item[T] | BaseException | None] = asyncio.Queue()
 
-    def tell(self, item: Item | BaseException | None) -> None:
+    def cancel(self) -> None:
+        """End its choices, from any thread: those that have not begun as well."""
+        self.stopped = True
+        for choice in self.choices:
+            choice.cancel()
+
+    def tell(self, item: Item[T] | BaseException | None) -> None:
         """Hand something over to the loop, from any thread; None is the end."""
         with suppress(RuntimeError):  # the loop may be gone, after a second signal
             self._loop.call_soon_threadsafe(self._items.put_nowait, item)
 
-    async def items(self, patience: float | None = None) -> AsyncIterator[list[Item]]:
+    async def items(self, patience: float | None = None) -> AsyncIterator[list[Item[T]]]:
         """What has come, all that is there at once; an empty list where nothing came for ``patience`` seconds.
 
         Raises:
@@ -94,7 +103,7 @@ class Job:
                 if item is None:
                     return
 
-    async def _next(self, patience: float | None) -> list[Item | BaseException | None]:
+    async def _next(self, patience: float | None) -> list[Item[T] | BaseException | None]:
         try:
             found = [await asyncio.wait_for(self._items.get(), patience)]
         except TimeoutError:
@@ -115,7 +124,7 @@ class Engine:
 
     def __init__(
         self,
-        load: Callable[[], Exaone4],
+        load: Callable[[], Conversing],
         *,
         max_queue: int,
         metrics: Metrics,
@@ -123,9 +132,9 @@ class Engine:
     ) -> None:
         self._load, self._when_loaded = load, when_loaded
         self._max_queue, self._metrics = max_queue, metrics
-        self._model: Exaone4 | None = None
-        self._current: Job | None = None
-        self._queue: FairQueue[Job] = FairQueue()
+        self._model: Conversing | None = None
+        self._current: Job[Any] | None = None
+        self._queue: FairQueue[Job[Any]] = FairQueue()
         self._changed = threading.Condition()
         self._mean_seconds = 1.0
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
@@ -140,13 +149,13 @@ class Engine:
         with self._changed:
             self.state = State.STOPPED
             self._changed.notify()
-        while self._thread.is_alive():
-            if self._model:
-                self._model.cancel()
-            self._thread.join(_AGAIN)
+            if self._current is not None:
+                self._current.cancel()
+        if self._thread.is_alive():
+            self._thread.join()
 
     @property
-    def model(self) -> Exaone4:
+    def model(self) -> Conversing:
         """The model, for what does not evaluate: prompts, tokens.
 
         Raises:
@@ -176,7 +185,7 @@ class Engine:
             after = max(1, min(_LONGEST_RETRY, round(self._mean_seconds * self.waiting)))
             raise Problem(429, "too many requests are waiting", code="queue_full", retry_after=after)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Job[Any]) -> None:
         """Put a job into the queue.
 
         Raises:
@@ -188,40 +197,30 @@ class Engine:
             self._queue.put(job.owner, job)
             self._changed.notify()
 
-    def abandon(self, job: Job) -> None:
+    def abandon(self, job: Job[Any]) -> None:
         """Nobody is interested any more: the job ends within a token."""
         if not (job.over or job.stopped):
             self._metrics.add("requests_cancelled_total")
         job.abandoned = True
         self._end(job, None)
 
-    def expire(self, job: Job) -> None:
+    def expire(self, job: Job[Any]) -> None:
         """The job has taken too long: it ends with what it has, or with an error if it is still waiting."""
         if job.over:
             return
         self._metrics.add("requests_timed_out_total")
         self._end(job, Problem(503, "the request waited too long for its turn", code="timeout", retry_after=1))
 
-    def _end(self, job: Job, word: Problem | None) -> None:
-        job.stopped = True
+    def _end(self, job: Job[Any], word: Problem | None) -> None:
+        job.cancel()
         with self._changed:
             waited = self._queue.remove(job)
         if waited:
             job.over = True
             job.tell(word)
-        else:
-            self._cancel(job)
-
-    def _cancel(self, job: Job) -> None:
-        """Cancel the generation, again and again: one that is just about to start forgets it."""
-        with self._changed:
-            if job is not self._current:
-                return
-            self._loaded.cancel()
-        asyncio.get_running_loop().call_later(_AGAIN, self._cancel, job)
 
     @property
-    def _loaded(self) -> Exaone4:
+    def _loaded(self) -> Conversing:
         assert self._model is not None
         return self._model
 
@@ -241,14 +240,14 @@ class Engine:
             self._answer(job)
         self._model.close()
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Job[Any] | None:
         """The job whose turn it is; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self.waiting or self.state is State.STOPPED)
             self._current = self._queue.take() if self.waiting and self.state is not State.STOPPED else None
             return self._current
 
-    def _answer(self, job: Job) -> None:
+    def _answer(self, job: Job[Any]) -> None:
         began = time.monotonic()
         failure: Exception | None = None
         try:
@@ -264,17 +263,15 @@ class Engine:
         job.tell(failure)
         self._mean_seconds += 0.2 * (time.monotonic() - began - self._mean_seconds)
 
-    def _read(self, job: Job) -> None:
+    def _read(self, job: Job[Any]) -> None:
         """Read the job's streams to their ends, or until it is stopped."""
-        for choice, events in enumerate(job.choices):
-            with closing(events):
-                for event in events:
+        for choice, answer in enumerate(job.choices):
+            with answer:
+                for event in answer:
                     job.tell(Said(choice, event))
                     if job.abandoned:
                         break
-            usage = self._loaded.usage
-            assert usage is not None
-            self._metrics.add_usage(usage)
-            job.tell(Ended(choice, usage))
+            self._metrics.add_usage(answer.usage)
+            job.tell(Ended(choice, answer.usage))
             if job.stopped:
                 return

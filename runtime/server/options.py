@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
+from exaone4_gguf.runtime.chat.answer_stream import AnswerStream
+from exaone4_gguf.runtime.chat.conversing import Conversing
 from exaone4_gguf.runtime.events import Event
-from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.generate.request import ChatOptions
 from exaone4_gguf.runtime.generate.sampling import SAMPLING_NAMES
 from exaone4_gguf.runtime.prompt.builder import Prompt
@@ -25,6 +26,7 @@ from exaone4_gguf.runtime.server.unsupported import refuse
 from exaone4_gguf.runtime.tools.tool import Tool, as_tools
 
 Value = TypeVar("Value")
+T = TypeVar("T")
 
 EFFORTS: dict[str, tuple[bool, int | None]] = {
     "none": (False, None),
@@ -54,18 +56,18 @@ _CONVERSATIONAL = (
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request that the runtime has accepted: a stream of events for each choice, none of them begun.
+class Asked(Generic[T]):
+    """A request that the runtime has accepted: an answer for each choice, none of them begun.
 
     ``tools`` are those that were offered. ``echo`` is what each choice begins with, in a completion.
     """
 
-    choices: Sequence[Generator[Event]]
+    choices: Sequence[AnswerStream[T]]
     tools: tuple[Tool, ...] = ()
     echo: Sequence[str] = ()
 
 
-def chat(model: Exaone4, body: ChatBody, settings: Settings) -> Asked:
+def chat(model: Conversing, body: ChatBody, settings: Settings) -> Asked[Event]:
     """A stream for each choice.
 
     Raises:
@@ -78,7 +80,7 @@ def chat(model: Exaone4, body: ChatBody, settings: Settings) -> Asked:
     return Asked([model.stream(body.messages, tools, **o) for o in _seeded(options, body.n or 1)], tools)
 
 
-def prompt(model: Exaone4, body: ConversationBody, settings: Settings) -> Prompt:
+def prompt(model: Conversing, body: ConversationBody, settings: Settings) -> Prompt:
     """The prompt that a conversation would be evaluated as; raises as ``chat``."""
     options = _reasoning(body, settings)
     if body.tool_choice is not None:
@@ -86,14 +88,14 @@ def prompt(model: Exaone4, body: ConversationBody, settings: Settings) -> Prompt
     return model.prompt(body.messages, body.tools, **options)
 
 
-def token_ids(model: Exaone4, body: TokenizeBody) -> list[int]:
+def token_ids(model: Conversing, body: TokenizeBody) -> list[int]:
     """The ids of a text; as in llama-server, markers in it are the tokens that they name unless told otherwise."""
     if not body.content:
         return []
     return list(model.text_prompt(body.content, markers=body.parse_special is not False).ids)
 
 
-def completions(model: Exaone4, body: CompletionBody) -> Asked:
+def completions(model: Conversing, body: CompletionBody) -> Asked[Event]:
     """Streams for each prompt, and for each choice of it; raises as ``chat``."""
     _check_completion(body)
     options = _of(body, _SHARED)

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from exaone4_gguf.errors import ContextOverflow, TextTooLong
-from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.chat.conversing import Conversing
 from exaone4_gguf.runtime.server import encode_routes as judging
 from exaone4_gguf.runtime.server import options as asking
 from exaone4_gguf.runtime.server.answers_chat import ChatAnswers
@@ -26,7 +26,7 @@ from exaone4_gguf.runtime.server.bodies import (
     TokenizeBody,
     parsed,
 )
-from exaone4_gguf.runtime.server.encode_routes import JudgedAnswers
+from exaone4_gguf.runtime.server.encode_routes import Judged, JudgedAnswers
 from exaone4_gguf.runtime.server.engine import Engine, Item, Job
 from exaone4_gguf.runtime.server.errors import Problem, too_long
 from exaone4_gguf.runtime.server.guard import too_large
@@ -37,6 +37,7 @@ from exaone4_gguf.runtime.server.stream import WAITING, EventStream, events, wat
 
 Form = TypeVar("Form", bound=Body)
 Found = TypeVar("Found")
+T = TypeVar("T")
 
 PREPARING = 2
 """Threads that make prompts and grammars, so that a large request does not hold up the others."""
@@ -45,16 +46,16 @@ _PATIENCE = 10.0
 """Seconds of silence after which a stream says that it is still there; errors until then have their status."""
 
 
-class Answers(Protocol):
+class Answers(Protocol[T]):
     """How answers look: ``ChatAnswers``, ``TextAnswers``."""
 
-    def chunks(self, item: Item) -> Any:
+    def chunks(self, item: Item[T]) -> Any:
         """What a stream tells of an item."""
 
     def closing(self) -> Any:
         """What a stream tells in the end."""
 
-    def whole(self, items: list[Item]) -> Any:
+    def whole(self, items: list[Item[T]]) -> Any:
         """The answer to a request without a stream."""
 
 
@@ -101,7 +102,7 @@ class Service:
         body, asked = await self._asked(request, ClassifyBody, judging.classify)
         return await self._judged(request, asked, body.input)
 
-    async def _judged(self, request: Request, asked: Asked, given: str | Sequence[Any]) -> Response:
+    async def _judged(self, request: Request, asked: Asked[Judged], given: str | Sequence[Any]) -> Response:
         form = JudgedAnswers(self.model_name, 1 if isinstance(given, str) else len(given))
         return await self._answer(request, asked, form, stream=False)
 
@@ -126,7 +127,7 @@ class Service:
             return list(piece)
 
     async def _asked(
-        self, request: Request, form: type[Form], ask: Callable[[Exaone4, Form], Found]
+        self, request: Request, form: type[Form], ask: Callable[[Conversing, Form], Found]
     ) -> tuple[Form, Found]:
         """The body, and what the runtime makes of it, in a thread: a large one takes its time.
 
@@ -161,7 +162,7 @@ class Service:
             raise Problem(400, "the body broke off", code="invalid_json") from None
         return b"".join(pieces)
 
-    async def _answer(self, request: Request, asked: Asked, form: Answers, *, stream: bool) -> Response:
+    async def _answer(self, request: Request, asked: Asked[T], form: Answers[T], *, stream: bool) -> Response:
         job = Job(_owner(request), asked.choices)
         self.engine.submit(job)
         expiry = asyncio.get_running_loop().call_later(self.settings.timeout, self.engine.expire, job)
@@ -180,7 +181,7 @@ class Service:
             if not stream:
                 gone()
 
-    async def _streamed(self, request: Request, job: Job, form: Answers, gone: Callable[[], None]) -> Response:
+    async def _streamed(self, request: Request, job: Job[T], form: Answers[T], gone: Callable[[], None]) -> Response:
         """A stream that begins with the first event, or after a while without; an error before has its own status."""
         items = job.items(_PATIENCE)
         try:

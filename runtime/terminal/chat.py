@@ -125,14 +125,13 @@ def _follow(text: str | None, session: Session, screen: Screen) -> Next:
 
 
 def _show_status(session: Session, screen: Screen, turn: Turn) -> None:
-    screen.status(turn, session.model.context.n_ctx)
+    screen.status(turn, session.model.n_ctx)
 
 
 def _greet(session: Session, screen: Screen) -> None:
     model = session.model
-    name = model.model.metadata.get("general.name") or model.model.path.name
-    gpu = ", layers on the GPU" if model.model.uses_gpu else ""
-    screen.note(f"{name}, a context of {model.context.n_ctx:,} tokens{gpu}. /help lists the commands, Ctrl-D leaves.")
+    gpu = ", layers on the GPU" if model.uses_gpu else ""
+    screen.note(f"{model.name}, a context of {model.n_ctx:,} tokens{gpu}. /help lists the commands, Ctrl-D leaves.")
 
 
 def _permit(ask: bool) -> Permit:

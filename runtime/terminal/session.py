@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from exaone4_gguf.errors import ConversationError, OutputError
-from exaone4_gguf.runtime.exaone4 import Exaone4
+from exaone4_gguf.runtime.chat.chat_model import ChatModel
 from exaone4_gguf.runtime.generate.request import ChatOptions
 from exaone4_gguf.runtime.prompt.messages import normalized
 from exaone4_gguf.runtime.terminal.turn import MAX_ROUNDS, Turn, View, run_turn
@@ -26,7 +26,7 @@ class Session:
 
     def __init__(
         self,
-        model: Exaone4,
+        model: ChatModel,
         toolbox: Toolbox,
         options: ChatOptions,
         *,

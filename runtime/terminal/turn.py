@@ -6,15 +6,14 @@ Whoever shows it gives a ``View``; nothing here prints.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Unpack
 
 from exaone4_gguf.runtime.answer.reply import Reply
+from exaone4_gguf.runtime.chat.chat_model import ChatModel
 from exaone4_gguf.runtime.events import Event, Finish, Message, ToolCall, Usage, collect
-from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.generate.request import ChatOptions
-from exaone4_gguf.runtime.llama.interrupts import raising_once, stopping
+from exaone4_gguf.runtime.llama.interrupts import Interruption, raising_once, stopping
 from exaone4_gguf.runtime.tools.toolbox import Permit, Toolbox, allow, failure
 
 MAX_ROUNDS = 8
@@ -60,7 +59,7 @@ class Turn:
 
 
 def run_tools(
-    model: Exaone4,
+    model: ChatModel,
     messages: Sequence[Any],
     tools: Iterable[Any] = (),
     *,
@@ -93,7 +92,7 @@ def run_tools(
 
 
 def run_turn(
-    model: Exaone4,
+    model: ChatModel,
     messages: Sequence[Any],
     toolbox: Toolbox | None = None,
     *,
@@ -137,37 +136,35 @@ class _Nobody:
 
 
 def _answer(
-    model: Exaone4, messages: Sequence[Any], toolbox: Toolbox, view: View, options: ChatOptions, turn: Turn
+    model: ChatModel, messages: Sequence[Any], toolbox: Toolbox, view: View, options: ChatOptions, turn: Turn
 ) -> Message:
     """One answer, which is added to the turn; a cancelled one calls nothing, and may have said nothing."""
-    before = model.usage
-    message = collect(_events(model, messages, toolbox, view, options, turn))
+    try:
+        with stopping() as interruption, model.stream(messages, toolbox.tools, **options) as answer:
+            interruption.stop = answer.cancel
+            if interruption.seen:
+                answer.cancel()
+            message = collect(_seen(answer, view, interruption, turn))
+    finally:
+        view.answered()
     if message.finish_reason == "cancelled":
         message = replace(message, tool_calls=())
-    unsaid = message.finish_reason == "cancelled" and not (model.usage and model.usage.completion_tokens)
-    if model.usage is not None and model.usage is not before and not unsaid:
-        turn.usages.append(model.usage)
-        turn.messages.append(Reply(message, model.usage).to_openai())
+        if not answer.usage.completion_tokens:
+            return message
+    turn.usages.append(answer.usage)
+    turn.messages.append(Reply(message, answer.usage).to_openai())
     return message
 
 
-def _events(
-    model: Exaone4, messages: Sequence[Any], toolbox: Toolbox, view: View, options: ChatOptions, turn: Turn
-) -> Iterator[Event]:
-    try:
-        with (
-            stopping(model.cancel) as interruption,
-            closing(model.stream(messages, toolbox.tools, **options)) as events,
-        ):
-            for event in events:
-                view.event(event)
-                yield event
-                if interruption.seen:
-                    turn.interrupted = True
-                    yield Finish("cancelled")
-                    return
-    finally:
-        view.answered()
+def _seen(answer: Iterable[Event], view: View, interruption: Interruption, turn: Turn) -> Iterator[Event]:
+    """The events, shown as they come, up to an interruption."""
+    for event in answer:
+        view.event(event)
+        yield event
+        if interruption.seen:
+            turn.interrupted = True
+            yield Finish("cancelled")
+            return
 
 
 def _run_calls(calls: Sequence[ToolCall], toolbox: Toolbox, view: View, turn: Turn, refusal: str | None) -> bool:

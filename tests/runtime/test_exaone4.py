@@ -103,13 +103,14 @@ def test_logprobs_are_those_of_the_logits(talker: Exaone4) -> None:
 def test_content_tells_its_tokens(talker: Exaone4) -> None:
     """Those of the thoughts and of the tags are not among them; without logprobs there are none."""
     question = CONVERSATIONS["reasoning"].messages[:1]
-    events = list(talker.stream(question, reasoning=True, temperature=0, logprobs=0))
+    answer = talker.stream(question, reasoning=True, temperature=0, logprobs=0)
+    events = list(answer)
     tokens = [token for event in events if isinstance(event, Content) for token in event.tokens]
     assert (
         b"".join(token.piece for token in tokens).decode().strip() == CONVERSATIONS["reasoning"].messages[1]["content"]
     )
-    assert talker.logprobs is not None
-    assert list(talker.logprobs[-len(tokens) :]) == tokens
+    assert answer.logprobs is not None
+    assert list(answer.logprobs[-len(tokens) :]) == tokens
     assert merged(events)[-2] == replace(collected_content(events), tokens=tuple(tokens))
     plain = talker.stream(question, temperature=0)
     assert not any(event.tokens for event in plain if isinstance(event, Content))
@@ -173,8 +174,7 @@ def test_closing_the_stream_stops_and_leaves_the_model_usable(talker: Exaone4) -
     stream = talker.stream(HELLO, temperature=0)
     next(stream)
     stream.close()
-    assert talker.usage is not None
-    assert talker.usage.completion_tokens <= 2
+    assert stream.usage.completion_tokens <= 2
     assert talker.chat(HELLO, temperature=0).content == CONVERSATIONS["greeting-en"].messages[1]["content"]
 
 
@@ -221,7 +221,7 @@ def test_closing_stops_what_another_thread_reads(demo_gguf: Path) -> None:
     ends: list[object] = []
     reader = threading.Thread(target=lambda: ends.extend(events))
     reader.start()
-    while model.usage is None:
+    while not events.has_begun:
         pass
     model.close()
     reader.join()
@@ -416,3 +416,29 @@ def test_a_model_is_neither_pickled_nor_copied(talker: Exaone4) -> None:
             with pytest.raises(TypeError, match=r"can be neither pickled nor copied: .* give its file's path") as e:
                 act(loaded)
             assert "\n" not in str(e.value)
+
+
+def test_an_answer_is_cancelled_before_its_turn(talker: Exaone4) -> None:
+    """What is set stays set; the next answer is another's."""
+    answer = talker.stream(HELLO, temperature=0)
+    answer.cancel()
+    (end,) = list(answer)
+    assert end == Finish("cancelled")
+    assert answer.usage.completion_tokens == 0
+    assert talker.chat(HELLO, temperature=0).finish_reason == "stop"
+
+
+def test_the_end_tells_what_the_answer_took(talker: Exaone4) -> None:
+    answer = talker.stream(HELLO, temperature=0)
+    end = list(answer)[-1]
+    assert isinstance(end, Finish)
+    assert end.usage is not None
+    assert end.usage.completion_tokens == answer.usage.completion_tokens > 1
+
+
+def test_a_model_s_usage_is_the_last_answer_s_for_one_more_release(talker: Exaone4) -> None:
+    reply = talker.chat(HELLO, temperature=0, logprobs=0)
+    with pytest.warns(DeprecationWarning, match="usage goes with the next release"):
+        assert talker.usage == reply.usage
+    with pytest.warns(DeprecationWarning, match="logprobs goes with the next release"):
+        assert talker.logprobs == reply.logprobs

@@ -71,7 +71,7 @@ class DraftModel:
             n_ctx=min(beside.n_ctx, model.context_length),
             n_threads=beside.n_threads,
             flash_attn=flash_attn,
-            cancelled=beside.cancelled,
+            beside=beside,
         )
 
     def draft(self, history: Tokens) -> Draft | None:

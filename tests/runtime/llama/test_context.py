@@ -12,6 +12,7 @@ import pytest
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.errors import RuntimeFailure
 from exaone4_gguf.runtime.llama.context import Cancelled, Context
+from exaone4_gguf.runtime.llama.interrupts import Flag
 from exaone4_gguf.runtime.llama.model import Model
 from tests import llama
 from tests.checkpoints import hybrid_config, write_checkpoint
@@ -84,15 +85,15 @@ def test_a_prompt_can_be_cancelled_and_the_context_stays_usable(model: Model, mo
 
     def stop(done: int) -> None:
         if done >= 48:
-            threading.Thread(target=context.cancel).start()
-            while not context.cancelled.is_set():
-                pass
+            thread = threading.Thread(target=cancelled.set)
+            thread.start()
+            thread.join()
 
-    with pytest.raises(Cancelled):
+    cancelled = Flag()
+    with pytest.raises(Cancelled), context.cancelled_by(cancelled):
         context.evaluate(prompt, stop)
     assert context.tokens == prompt[: len(context.tokens)]
     assert len(context.tokens) < len(prompt)
-    context.start()
     context.evaluate(prompt)
     fresh = Context(model, n_ctx=1024, n_threads=2, n_batch=16)
     fresh.evaluate(prompt)

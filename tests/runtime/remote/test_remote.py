@@ -78,14 +78,14 @@ def servers() -> Iterator[list[Server]]:
 
 
 @pytest.fixture
-def remote(servers: list[Server], demo_gguf: Path) -> Iterator[Exaone4]:
+def remote(servers: list[Server], demo_gguf: Path) -> Iterator[RemoteExaone4]:
     """The bundled model on both."""
     with open_model(demo_gguf, rpc=",".join(s.name for s in servers), n_ctx=2048) as model:
         assert isinstance(model, RemoteExaone4)
         yield model
 
 
-def test_the_same_text_as_in_one_process(remote: Exaone4, talker: Exaone4, servers: list[Server]) -> None:
+def test_the_same_text_as_in_one_process(remote: RemoteExaone4, talker: Exaone4, servers: list[Server]) -> None:
     for name, talk in CONVERSATIONS.items() if EVERY else ((name, CONVERSATIONS[name]) for name in SOME):
         for turn in talk.turns():
             options: dict[str, Any] = {"reasoning": talk.reasoning, "preset": "greedy", "logprobs": 0}
@@ -96,7 +96,7 @@ def test_the_same_text_as_in_one_process(remote: Exaone4, talker: Exaone4, serve
             assert there.usage.completion_tokens == here.usage.completion_tokens
             assert [t.id for t in there.logprobs or ()] == [t.id for t in here.logprobs or ()]
             assert remote.prompt(turn.messages, talk.tools) == talker.prompt(turn.messages, talk.tools)
-    assert (remote.context.n_ctx, remote.model.metadata) == (2048, talker.model.metadata)
+    assert (remote.n_ctx, remote.model.metadata) == (2048, talker.model.metadata)
     assert remote.model.piece(100) == talker.model.piece(100)
     assert remote.model.context_length == talker.model.context_length
     remote.close()
@@ -117,7 +117,7 @@ def test_a_smaller_model_guesses_here(servers: list[Server], demo_gguf: Path, ta
         open_model(demo_gguf, rpc=names, draft=demo_gguf.with_name("none.gguf"))
 
 
-def test_a_server_dies(remote: Exaone4, servers: list[Server]) -> None:
+def test_a_server_dies(remote: RemoteExaone4, servers: list[Server]) -> None:
     """While an answer is made: one line that names it; and after it is started again, an answer."""
     stream = remote.stream(HELLO, **LONG)
     next(stream)
@@ -131,8 +131,7 @@ def test_a_server_dies(remote: Exaone4, servers: list[Server]) -> None:
     assert remote.chat(HELLO, preset="greedy").content == CONVERSATIONS["greeting-en"].messages[1]["content"]
 
 
-def test_the_process_of_the_model_dies(remote: Exaone4, servers: list[Server]) -> None:
-    assert isinstance(remote, RemoteExaone4)
+def test_the_process_of_the_model_dies(remote: RemoteExaone4, servers: list[Server]) -> None:
     stream = remote.stream(HELLO, **LONG)
     next(stream)
     remote._process._popen.kill()
@@ -141,7 +140,7 @@ def test_the_process_of_the_model_dies(remote: Exaone4, servers: list[Server]) -
     assert remote.chat(HELLO, preset="greedy").finish_reason == "stop"
 
 
-def test_it_answers_conversations_alone(remote: Exaone4) -> None:
+def test_it_answers_conversations_alone(remote: RemoteExaone4) -> None:
     with pytest.raises(RequestError, match="goes on with no other text"):
         remote.complete("Once upon a time")
     with pytest.raises(RequestError, match="without --rpc"):
@@ -149,7 +148,7 @@ def test_it_answers_conversations_alone(remote: Exaone4) -> None:
     assert remote.text_prompt("Hello").ids
 
 
-def test_an_answer_can_be_stopped(remote: Exaone4) -> None:
+def test_an_answer_can_be_stopped(remote: RemoteExaone4) -> None:
     stream = remote.stream(HELLO, **LONG)
     next(stream)
     with pytest.raises(RequestError, match="a stream of this thread is still open"):
@@ -162,7 +161,7 @@ def test_an_answer_can_be_stopped(remote: Exaone4) -> None:
     assert collect(remote.stream(HELLO, preset="greedy")).finish_reason == "stop"
 
 
-def test_ctrl_c(remote: Exaone4) -> None:
+def test_ctrl_c(remote: RemoteExaone4) -> None:
     """Whenever it comes, it is raised, and the next answer is right; a second one does not wait for the process."""
     expected = remote.chat(HELLO, preset="greedy").content
 
@@ -189,7 +188,7 @@ def test_ctrl_c_while_it_loads(servers: list[Server], demo_gguf: Path) -> None:
             assert not sigint.told
 
 
-def test_errors_come_through_as_they_are(remote: Exaone4, servers: list[Server], tmp_path: Path) -> None:
+def test_errors_come_through_as_they_are(remote: RemoteExaone4, servers: list[Server], tmp_path: Path) -> None:
     for messages, options, error in (
         ([{"role": "user", "content": "Hello! " * 3000}], {}, ContextOverflow),
         ([{"role": "emperor", "content": ""}], {}, MessageError),

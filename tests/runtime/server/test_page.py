@@ -20,6 +20,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
 from exaone4_gguf.demo.conversations import CONVERSATIONS
+from exaone4_gguf.runtime.chat.answer_stream import AnswerStream, Making
 from exaone4_gguf.runtime.events import (
     Content,
     Event,
@@ -98,18 +99,22 @@ The end."""
 class Echo(Exaone4):
     """The bundled model, but it thinks and says what it was told, and calls a tool of that name, slowly if asked to."""
 
-    def stream(self, messages: Any, tools: Any = None, **options: Any) -> Generator[Event]:
+    def stream(self, messages: Any, tools: Any = None, **options: Any) -> AnswerStream[Event]:
         """The last thing that the user said, in pieces."""
         said = str(next(m["content"] for m in reversed(messages) if m["role"] == "user"))
-        self.usage = Usage(10, 0, len(said), 0, 0.1, 0.1)
-        return self._said(said, bool(options.get("reasoning")), pause=0.02 if said.startswith("slowly") else 0)
+        thinks, pause = bool(options.get("reasoning")), 0.02 if said.startswith("slowly") else 0
+        usage = Usage(10, 0, len(said), 0, 0.1, 0.1)
+        return AnswerStream(lambda answer: self._said(answer, said, thinks, pause), usage)
 
     @staticmethod
-    def _said(said: str, thinks: bool, pause: float) -> Generator[Event]:
+    def _said(answer: Making, said: str, thinks: bool, pause: float) -> Generator[Event]:
         pieces = [said[i : i + 7] for i in range(0, len(said), 7)]
         if thinks:
             yield from (Reasoning(piece, piece) for piece in pieces)
         for piece in pieces:
+            if answer.cancelled.is_set():
+                yield Finish("cancelled")
+                return
             time.sleep(pause)
             yield Content(piece, piece)
         if thinks:

@@ -15,13 +15,15 @@ from exaone4_gguf.demo.conversations import CONVERSATIONS, ROLL_DICE
 from exaone4_gguf.errors import RequestError
 from exaone4_gguf.runtime import exaone4 as chat_module
 from exaone4_gguf.runtime.answer.reply import Reply
+from exaone4_gguf.runtime.events import Usage
 from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.llama.context import Context
+from tests.rounding import most_of_a_logprob
 from tests.runtime.generate.drafting.guessing import Eager
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 EXACT = pytest.mark.parametrize("file", ["Q8_0"], indirect=True)
-"""There llama.cpp's kernels give a token among several the logits that they give it alone, to the bit."""
+"""There llama.cpp's kernels give a token among several the logits that they give it alone, nearly everywhere."""
 DRAFTERS = ("lookup", "model", "both", "small model")
 
 
@@ -103,9 +105,22 @@ SCHEMA = {
     ids=lambda options: "-".join(options),
 )
 def test_every_option(options: dict[str, Any], plain: Exaone4, guessing: Exaone4) -> None:
-    """Also with a seed: each token draws once, guessed or not."""
-    options = {"logprobs": 0} | options
-    assert told(guessing.chat(HELLO, **options)) == told(plain.chat(HELLO, **options))
+    """Also with a seed: each token draws once, guessed or not.
+
+    Where a processor's kernels round a token among several otherwise than alone, a draw may fall to another token:
+    then the likeliest ones at that place have the same probabilities all the same.
+    """
+    options = {"logprobs": 5} | options
+    one, other = guessing.chat(HELLO, **options), plain.chat(HELLO, **options)
+    pairs = zip(one.logprobs or (), other.logprobs or (), strict=False)
+    parting = next(((a, b) for a, b in pairs if a.id != b.id), None)
+    if parting is None:
+        assert told(one) == told(other)
+        return
+    likely, theirs = ({top.id: top.logprob for top in token.top} for token in parting)
+    shared = likely.keys() & theirs.keys()
+    assert shared
+    assert max(abs(likely[i] - theirs[i]) for i in shared) <= most_of_a_logprob(plain.model)
 
 
 @EXACT
@@ -131,9 +146,10 @@ def test_the_most_guesses(most: Any, file: Path) -> None:
         Exaone4(file, n_ctx=256, lookup=True, draft_max=most)
 
 
-def ids_of(model: Exaone4, prompt: list[int], n: int) -> list[int]:
-    list(model.complete(prompt, temperature=0, logprobs=0, ignore_eos=True, max_tokens=n))
-    return [token.id for token in model.logprobs or ()]
+def ids_of(model: Exaone4, prompt: list[int], n: int) -> tuple[list[int], Usage]:
+    answer = model.complete(prompt, temperature=0, logprobs=0, ignore_eos=True, max_tokens=n)
+    list(answer)
+    return [token.id for token in answer.logprobs or ()], answer.usage
 
 
 @pytest.mark.parametrize("type", ["F32", "BF16", "Q8_0", "Q4_K_M"])
@@ -148,9 +164,8 @@ def test_random_weights_differ_only_where_two_tokens_are_as_good_as_equal(
     file = convert(full, tmp_path / "a.gguf", type).paths[0]
     prompt = list(range(300, 360))
     with Exaone4(file, n_ctx=512, n_threads=1) as without, Exaone4(file, n_ctx=512, n_threads=1, lookup=True) as model:
-        ids, guessed = (ids_of(m, prompt, 150) for m in (without, model))
-        assert model.usage is not None
-        assert model.usage.drafted_tokens > 0
+        (ids, _), (guessed, usage) = (ids_of(m, prompt, 150) for m in (without, model))
+        assert usage.drafted_tokens > 0
         parting = next((i for i, (a, b) in enumerate(zip(ids, guessed, strict=True)) if a != b), None)
         if parting is None:
             return

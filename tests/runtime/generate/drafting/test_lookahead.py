@@ -13,6 +13,7 @@ from exaone4_gguf.runtime.generate.drafting.lookahead import Lookahead
 from exaone4_gguf.runtime.generate.drafting.lookup import PromptLookup
 from exaone4_gguf.runtime.generate.drafting.pace import Pace
 from exaone4_gguf.runtime.llama.context import Cancelled, Context
+from exaone4_gguf.runtime.llama.interrupts import Flag
 from exaone4_gguf.runtime.llama.model import Model
 from tests.rounding import divergence, most_by_rounding
 from tests.runtime.generate.drafting.guessing import Eager
@@ -155,10 +156,10 @@ def test_a_cancelled_evaluation_leaves_what_was_chosen(model: Model) -> None:
     ahead.append(TEXT[0])
     for token in TEXT[1:5]:
         ahead.append(token)
-    context.cancel()
-    with pytest.raises(Cancelled):
+    cancelled = Flag()
+    cancelled.set()
+    with pytest.raises(Cancelled), context.cancelled_by(cancelled):
         ahead.append(TEXT[5])
-    context.start()
     assert context.tokens == [*PROMPT, *TEXT][: len(context.tokens)]
     assert context.evaluate([*PROMPT, *TEXT[:3]]) > 0
     context.close()

@@ -1,0 +1,1 @@
+"""A model that chats: what it can do, an answer of it, and what local and remote ones share."""
