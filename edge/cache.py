@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-_NAME = "exaone4-gguf"
+from platformdirs import user_cache_path
 
 
 def cache_folder() -> Path:
-    """Where to keep what can be made again: under XDG_CACHE_HOME, else ~/.cache (XDG Base Directory specification)."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(given) if os.path.isabs(given) else Path.home() / ".cache"  # a relative path is to be ignored
-    return base / _NAME
+    """Where to keep what can be made again: the system's place for it, and under XDG_CACHE_HOME where that is set."""
+    return user_cache_path("exaone4-gguf", appauthor=False)

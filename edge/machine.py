@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import functools
-import os
 import platform
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
+
 from exaone4_gguf.edge.boards import GIB, Board
 from exaone4_gguf.errors import RuntimeFailure
 from exaone4_gguf.runtime.llama.api import load_api
-from exaone4_gguf.runtime.llama.machine import available_memory, physical_cores
+from exaone4_gguf.runtime.llama.machine import physical_cores
 
 THIS = "this machine"
 _UNKNOWN_MEMORY = 8 * GIB
@@ -26,14 +27,17 @@ _BLOCK = 1 << 25
 @functools.cache
 def this_machine() -> Board:
     """The machine that this runs on; its memory is what is available now."""
-    total = _total_memory()
-    available = available_memory()
+    try:
+        memory = psutil.virtual_memory()
+        total, available = int(memory.total), int(memory.available)
+    except (OSError, psutil.Error):  # as where /proc is not mounted
+        total, available = _UNKNOWN_MEMORY, _UNKNOWN_MEMORY * 3 // 4
     rate = bandwidth()
     return Board(
         name="this",
         title=f"{THIS} ({platform.machine()}, {physical_cores()} cores)",
         memory=total,
-        reserved=total - (total * 3 // 4 if available is None else min(available, total)),
+        reserved=total - min(available, total),
         nominal=rate,
         reached=_KERNELS_REACH * rate,
         features=features(),
@@ -63,10 +67,3 @@ def bandwidth() -> float:
             list(pool.map(np.max, blocks))
             best = max(best, cores * _BLOCK / (time.perf_counter() - began))
     return best
-
-
-def _total_memory() -> int:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # Windows
-        return _UNKNOWN_MEMORY

@@ -52,7 +52,7 @@ NEEDING_THEM = {
 }
 """Files and folders that are about one extra, and are imported only inside functions themselves."""
 
-HEAVY = ("torch", "transformers", "llama_cpp", "numpy", "gguf", "rich", "jinja2")
+HEAVY = ("torch", "transformers", "llama_cpp", "numpy", "gguf", "rich", "jinja2", "psutil", "platformdirs")
 
 
 def rooms_of(file: Path) -> set[str]:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
+
 _CPUS = Path("/sys/devices/system/cpu")
-_MEMINFO = Path("/proc/meminfo")
 
 
 def physical_cores() -> int:
-    """Cores that this process may run on; two threads of one core count once, as they share its vector units."""
-    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-    cores = {_siblings(cpu) for cpu in allowed}
-    return max(1, len(cores))
+    """Cores that this process may run on; threads of one core count once, as they share its vector units.
+
+    psutil counts the machine's cores, whichever of them the process may use; so Linux is read here.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
 
 
 def _siblings(cpu: int) -> str:
@@ -26,12 +30,9 @@ def _siblings(cpu: int) -> str:
 def available_memory() -> int | None:
     """Bytes that can be used without swapping; None where the system does not say."""
     try:
-        for line in _MEMINFO.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    return None
+        return int(psutil.virtual_memory().available)
+    except (OSError, psutil.Error):
+        return None
 
 
 def fitting_context(trained: int, bytes_per_token: int, weights: int, memory: int | None) -> int:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
+
+from platformdirs import user_state_path
 
 from exaone4_gguf.runtime.terminal.paste import bind, bracketed, line_with_pastes
 from exaone4_gguf.runtime.terminal.screen import printable
@@ -106,11 +107,9 @@ def question(text: str) -> str | None:
     return line.rstrip("\n") if line else None
 
 
-def history_file(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where lines are kept between chats: under XDG_STATE_HOME, or where that is by default."""
-    state = environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
-    return base / "exaone4-gguf" / "history"
+def history_file() -> Path:
+    """Where lines are kept between chats: the system's place for it, and under XDG_STATE_HOME where that is set."""
+    return user_state_path("exaone4-gguf", appauthor=False) / "history"
 
 
 @contextmanager

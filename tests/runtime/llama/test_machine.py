@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
 import pytest
 
 from exaone4_gguf.runtime.llama import machine
@@ -24,11 +25,21 @@ def test_two_threads_of_a_core_count_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert machine.physical_cores() == 2
 
 
+def test_cores_where_a_process_has_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS and Windows."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    for found, cores in ((3, 3), (None, os.cpu_count() or 1)):
+        monkeypatch.setattr(psutil, "cpu_count", lambda logical, found=found: found)
+        assert machine.physical_cores() == cores
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="reads /proc")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of psutil, on figures that the file does not have
 def test_available_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "meminfo").write_text("MemTotal: 10 kB\nMemAvailable:    1000 kB\n")
-    monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text("MemTotal: 2000 kB\nMemFree: 10 kB\nMemAvailable:    1000 kB\n")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path))
     assert machine.available_memory() == 1024_000
-    monkeypatch.setattr(machine, "_MEMINFO", tmp_path / "none")
+    monkeypatch.setattr(psutil, "PROCFS_PATH", str(tmp_path / "none"))
     assert machine.available_memory() is None
 
 

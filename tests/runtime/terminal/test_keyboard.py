@@ -80,10 +80,12 @@ def test_prompts_stay_out_of_a_pipe(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert capsys.readouterr() == ("", PROMPT * 2)
 
 
-def test_where_the_history_is() -> None:
-    assert history_file({"XDG_STATE_HOME": "/state"}) == Path("/state/exaone4-gguf/history")
-    for environ in ({}, {"XDG_STATE_HOME": "relative"}):
-        assert history_file(environ) == Path.home() / ".local/state/exaone4-gguf/history"
+def test_where_the_history_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/state")
+    assert history_file() == Path("/state/exaone4-gguf/history")
+    for state in ("", "relative"):
+        monkeypatch.setenv("XDG_STATE_HOME", state)
+        assert history_file() == Path.home() / ".local/state/exaone4-gguf/history"
 
 
 def test_the_history_is_kept_for_the_user_alone(tmp_path: Path) -> None:
