@@ -20,12 +20,16 @@ from exaone4_gguf.runtime.tools.repair.table import REPAIRS
 from tests.checkpoints import full_config, write_checkpoint
 from tests.converter.test_pooling import flags, write_modules
 from tests.converter.tokenizer.test_chat_template import write_named
+from tests.test_architecture import ALLOWED, FLOORS, ROOMS
 
 ROOT = Path(__file__).parent.parent
 CHAT = (ROOT / "docs" / "chat.md").read_text()
 SERVER = (ROOT / "docs" / "server.md").read_text()
 README = (ROOT / "README.md").read_text()
 CHECKPOINTS = (ROOT / "docs" / "checkpoints.md").read_text()
+ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+FOR_CONTRIBUTORS = ("ARCHITECTURE.md", "CONTRIBUTING.md", "docs/facts.md", "docs/decisions.md")
 
 
 def named(page: str) -> set[str]:
@@ -101,8 +105,47 @@ def anchors(page: Path) -> set[str]:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for name, anchor in re.findall(r"\]\(([^)#:]*)#?([^)#:]*)\)", page.read_text()):
             target = page.parent / name if name else page
             assert target.exists(), (page, name)
             assert not anchor or anchor in anchors(target), (page, name, anchor)
+
+
+def paths(page: str) -> set[str]:
+    """The files and folders of the repository that a page names in backticks."""
+    names = re.findall(r"`([\w./-]+)`", page)
+    places = {path.name for path in ROOT.iterdir()}
+    return {name for name in names if name.split("/")[0] in places}
+
+
+@pytest.mark.parametrize("page", FOR_CONTRIBUTORS)
+def test_what_pages_for_contributors_name_exists(page: str) -> None:
+    named_paths = paths((ROOT / page).read_text())
+    assert named_paths
+    assert [path for path in named_paths if not (ROOT / path).exists()] == []
+
+
+def test_every_room_is_in_the_architecture() -> None:
+    rooms = {f"{room}/" for room in ROOMS}
+    rooms |= {f"{file.parent.relative_to(ROOT)}/" for room in ROOMS for file in (ROOT / room).rglob("*/__init__.py")}
+    assert rooms <= paths(ARCHITECTURE)
+    assert set(ALLOWED) == set(ROOMS)
+
+
+def test_the_floors_of_the_runtime_are_those_that_imports_are_held_to() -> None:
+    rows = re.findall(r"^\| (\d) \| ([^|]*) \|", ARCHITECTURE, re.MULTILINE)
+    floors = [{Path(name).stem for name in re.findall(r"`([^`]*)`", names)} for _, names in rows]
+    assert [int(number) for number, _ in rows] == list(range(1, len(FLOORS) + 1))
+    assert floors == list(FLOORS)
+
+
+def test_recipes_name_at_most_three_places() -> None:
+    recipes = CONTRIBUTING.partition("## Recipes")[2].split("\n### ")[1:]
+    assert len(recipes) >= 6
+    for recipe in recipes:
+        steps = re.findall(r"^- \[ \] `([^`]*)`: ", recipe, re.MULTILINE)
+        assert 1 <= len(steps) <= 3, recipe
+        assert recipe.count("- [ ]") == len(steps), recipe
+        assert all((ROOT / step).is_file() for step in steps), recipe
+        assert "Held by `tests/" in recipe
