@@ -11,7 +11,8 @@ import re
 from enum import Flag, auto
 from typing import Any, NoReturn
 
-_MAX_DEPTH = 64
+from exaone4_gguf.format.nesting import REPAIRED_LEVELS
+
 # Fewer than a float can hold, and than Python refuses to read.
 _MAX_DIGITS = 300
 
@@ -104,7 +105,7 @@ class LooseReader:
 
     def value(self, depth: int) -> Any:
         """The value that starts here."""
-        if depth > _MAX_DEPTH:
+        if depth > REPAIRED_LEVELS:
             self.fail("nested too deeply")
         char = self.peek()
         if char == "{":

@@ -12,8 +12,7 @@ import json
 import re
 from enum import Enum, auto
 
-# Deeper nesting is taken for a loop of the model: what follows must not overflow Python's stack.
-MAX_DEPTH = 128
+from exaone4_gguf.format.nesting import WRITTEN_LEVELS
 
 
 class Place(Enum):
@@ -167,7 +166,7 @@ class JsonScanner:
         return self._in_number(char)
 
     def _open(self, bracket: str) -> int:
-        if len(self._closers) == MAX_DEPTH:
+        if len(self._closers) == WRITTEN_LEVELS:
             return _REFUSED
         self._closers.append(_CLOSERS[bracket])
         self._keys.append(set())

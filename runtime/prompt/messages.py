@@ -14,13 +14,13 @@ from itertools import groupby
 from typing import Any, NoReturn
 
 from exaone4_gguf.errors import MessageError
+from exaone4_gguf.format.nesting import MESSAGE_LEVELS
 from exaone4_gguf.format.tags import END_THINK, THINK
 
 Message = dict[str, Any]
 
 ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant", "tool": "tool"}
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
-MAX_DEPTH = 64
 
 
 def normalized(messages: Iterable[Any]) -> list[Message]:
@@ -69,8 +69,8 @@ def plain(value: Any, where: str, depth: int = 0) -> Any:
         return _unicode(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else _refuse(where, f"{value} is not a JSON number")
-    if depth == MAX_DEPTH:
-        _refuse(where, f"is nested deeper than {MAX_DEPTH}")
+    if depth == MESSAGE_LEVELS:
+        _refuse(where, f"is nested deeper than {MESSAGE_LEVELS}")
     value = _dumped(value)
     if isinstance(value, Mapping):
         return {_key(key, where): plain(item, f"{where}.{key}", depth + 1) for key, item in value.items()}

@@ -7,8 +7,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from exaone4_gguf.format.nesting import SCHEMA_LEVELS
 from exaone4_gguf.runtime.partial_json import lenient as loose_json
-from exaone4_gguf.runtime.schema.check import MAX_NESTING, Checker, Schema, fits_type, is_number, resolve, types_of
+from exaone4_gguf.runtime.schema.check import Checker, resolve
+from exaone4_gguf.runtime.schema.json_types import Schema, fits_type, is_number, types_of
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}(\.0{1,18})?")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]{1,300})?([eE][+-]?[0-9]{1,3})?")
@@ -39,7 +41,7 @@ class _Coercion:
             schema = resolve(self.root, schema)
         except LookupError:
             return value
-        if not isinstance(schema, dict) or depth > MAX_NESTING:
+        if not isinstance(schema, dict) or depth > SCHEMA_LEVELS:
             return value
         for branch in schema.get("allOf", ()):
             value = self.apply(branch, value, depth + 1)

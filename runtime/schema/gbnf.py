@@ -14,15 +14,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from exaone4_gguf.errors import SchemaError
-from exaone4_gguf.runtime.schema.check import TYPES, Checker, Schema, resolve, types_of
+from exaone4_gguf.format.nesting import GRAMMAR_LEVELS
+from exaone4_gguf.runtime.schema.check import Checker, resolve
 from exaone4_gguf.runtime.schema.form import schema_problem, size_problem
+from exaone4_gguf.runtime.schema.intersect import Flat, intersection, listed_values, property_schema
+from exaone4_gguf.runtime.schema.json_types import TYPES, Schema, types_of
+from exaone4_gguf.runtime.schema.keywords import KEYWORDS, common_types
 
-_Flat: TypeAlias = Schema | bool  # without $ref and allOf
-
-_MAX_DEPTH = 32
 _MAX_STEPS = 100_000  # schemas that are looked at, one that is referred to or shared each time
 _MAX_PROPERTIES = 1000
 _MAX_RANGE = 1000  # integers that are listed one by one
@@ -126,8 +127,8 @@ class _Writer:
 
     def _rule(self, schema: Any, depth: int) -> str:
         """The name of a rule for the schema."""
-        if depth > _MAX_DEPTH:
-            raise self._error(f"is nested more than {_MAX_DEPTH} deep")
+        if depth > GRAMMAR_LEVELS:
+            raise self._error(f"is nested more than {GRAMMAR_LEVELS} deep")
         if isinstance(schema, dict) and "$ref" in schema:
             return self._reference(schema["$ref"], depth)
         flat = self._flat(schema)
@@ -152,7 +153,7 @@ class _Writer:
             self._here = outer
         return self._references[reference]
 
-    def _flat(self, schema: Any, within: tuple[str, ...] = ()) -> _Flat:
+    def _flat(self, schema: Any, within: tuple[str, ...] = ()) -> Flat:
         """The schema with what it refers to and what its allOf wants; False if these contradict each other."""
         self._steps += 1
         if self._steps > _MAX_STEPS:
@@ -163,22 +164,16 @@ class _Writer:
             if schema["$ref"] in within:
                 raise self._error(f"has {schema['$ref']!r}, which refers to itself before any character")
             return self._flat(resolve(self._root, schema), (*within, schema["$ref"]))
-        flat: _Flat = {k: v for k, v in schema.items() if k != "allOf"}
+        flat: Flat = {k: v for k, v in schema.items() if k != "allOf"}
         for part in schema.get("allOf", ()):
             flat = self._both(flat, self._flat(part, within))
         return flat
 
-    def _both(self, a: _Flat, b: _Flat) -> _Flat:
+    def _both(self, a: Flat, b: Flat) -> Flat:
         """A schema for what fits both; False if nothing does."""
-        if isinstance(a, bool):
-            return b if a else False
-        if isinstance(b, bool):
-            return a if b else False
-        self._refuse_pair(a, b)
-        merged = {**a, **b, **_both_objects(a, b)}
-        for key in _MERGED.keys() & a.keys() & b.keys():
-            merged[key] = _MERGED[key](a[key], b[key])
-        return False if merged.get("type") == [] or merged.get("enum") == [] or _differ(a, b) else merged
+        if isinstance(a, dict) and isinstance(b, dict):
+            self._refuse_pair(a, b)
+        return intersection(a, b)
 
     def _refuse_pair(self, a: Schema, b: Schema) -> None:
         if _CHOICES & a.keys() and _CHOICES & b.keys():
@@ -188,7 +183,7 @@ class _Writer:
                 raise self._error("combines prefixItems with other items by allOf, which cannot be held to")
 
     def _body(self, schema: Schema, depth: int) -> str:
-        values = _listed(schema)
+        values = listed_values(schema)
         if values is not None:
             beside = {k: v for k, v in schema.items() if k != ("const" if "const" in schema else "enum")}
             fitting = [self._value(v) for v in values if self._fits(beside, v)]
@@ -231,14 +226,14 @@ class _Writer:
         a, b = self._flat(one), self._flat(other)
         if isinstance(a, bool) or isinstance(b, bool):
             return a is False or b is False
-        common = _both_types(types_of(a) or list(TYPES), types_of(b) or list(TYPES))
+        common = common_types(types_of(a) or list(TYPES), types_of(b) or list(TYPES))
         for x, y in ((a, b), (b, a)):
-            values = _listed(x)
+            values = listed_values(x)
             if values is not None:
                 return not any(self._fits(x, v) and self._fits(y, v) for v in values)
-        if common == ["object"] and depth < _MAX_DEPTH:
+        if common == ["object"] and depth < GRAMMAR_LEVELS:
             always = set(a.get("required", ())) & set(b.get("required", ()))
-            return any(self._apart(_property(a, name), _property(b, name), depth + 1) for name in always)
+            return any(self._apart(property_schema(a, name), property_schema(b, name), depth + 1) for name in always)
         return not common
 
     def _object(self, schema: Schema, depth: int) -> str:
@@ -252,7 +247,7 @@ class _Writer:
             return self._free_object(schema.get("additionalProperties", "properties" not in schema), depth)
         first = more = '""'
         for name in reversed(names):
-            value = _property(schema, name)
+            value = property_schema(schema, name)
             if self._flat(value) is False:
                 self._refuse_required(name, required)
                 continue
@@ -318,7 +313,11 @@ class _Writer:
 
 def _implied(schema: Schema) -> list[str]:
     """The type of a schema that does not say it, if its keywords are for one."""
-    return [kind for kind, keywords in _KEYWORDS.items() if keywords & schema.keys()][:1]
+    shaped = {KEYWORDS[keyword].grammar for keyword in schema if keyword in KEYWORDS}
+    for kind in ("object", "array", "string", "integer"):
+        if kind in shaped:
+            return [kind]
+    return []
 
 
 def _times(least: int, most: int | None) -> str:
@@ -336,59 +335,5 @@ def _highest(schema: Schema) -> int | None:
     return min(bounds + [math.ceil(schema[k]) - 1 for k in ("exclusiveMaximum",) if k in schema], default=None)
 
 
-def _listed(schema: Schema) -> list[Any] | None:
-    """The values that a schema lists, if it does."""
-    values: list[Any] | None = [schema["const"]] if "const" in schema else schema.get("enum")
-    return values
-
-
-def _property(schema: Schema, name: str) -> Any:
-    """The schema of what an object has under a name."""
-    return schema.get("properties", {}).get(name, schema.get("additionalProperties", True))
-
-
-def _all_of(a: Any, b: Any) -> Any:
-    return b if a is True else a if b is True else {"allOf": [a, b]}
-
-
-def _both_objects(a: Schema, b: Schema) -> Schema:
-    """The properties of both: what one does not name, its additionalProperties are for."""
-    names = dict.fromkeys([*a.get("properties", ()), *b.get("properties", ())])
-    properties = {name: _all_of(_property(a, name), _property(b, name)) for name in names}
-    return {"properties": properties} if properties else {}
-
-
-def _both_types(a: Any, b: Any) -> list[str]:
-    """The types of both; an integer is a number."""
-    left, right = types_of({"type": a}), types_of({"type": b})
-    common = [t for t in left if t in right or (t == "integer" and "number" in right)]
-    return common + [t for t in right if t == "integer" and "number" in left and t not in common]
-
-
-def _differ(a: Schema, b: Schema) -> bool:
-    return "const" in a and "const" in b and not Checker(b).fits({"const": b["const"]}, a["const"])
-
-
-def _both_enums(a: list[Any], b: list[Any]) -> list[Any]:
-    return [value for value in a if Checker({}).fits({"enum": b}, value)]
-
-
-_CHOICES = {"anyOf", "oneOf"}
-_KEYWORDS = {
-    "object": {"properties", "required", "additionalProperties"},
-    "array": {"items", "prefixItems", "minItems", "maxItems"},
-    "string": {"minLength", "maxLength"},
-    "integer": {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"},
-}
-_ENFORCED = {"type", "enum", "const"}.union(*_KEYWORDS.values())
-_MERGED: dict[str, Callable[[Any, Any], Any]] = (
-    {
-        "type": _both_types,
-        "enum": _both_enums,
-        "required": lambda a, b: [*a, *b],
-        "items": _all_of,
-        "additionalProperties": _all_of,
-    }
-    | dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems"), lambda a, b: max(a, b))
-    | dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems"), lambda a, b: min(a, b))
-)
+_CHOICES = {row.name for row in KEYWORDS.values() if row.grammar == "choice"}
+_ENFORCED = {row.name for row in KEYWORDS.values() if row.grammar not in (None, "choice", "resolved")}

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from exaone4_gguf.runtime.schema.check import MAX_NESTING, TYPES, Schema, fits_type, types_of
+from exaone4_gguf.format.nesting import SCHEMA_LEVELS
 from exaone4_gguf.runtime.schema.coerce import to_types
-from exaone4_gguf.runtime.schema.form import FORMS, is_types
+from exaone4_gguf.runtime.schema.json_types import TYPES, Schema, fits_type, is_types, types_of
+from exaone4_gguf.runtime.schema.keywords import KEYWORDS
 from exaone4_gguf.runtime.schema.words import meaning
 
 
@@ -37,7 +38,7 @@ class _Reading:
         """What a schema means."""
         if isinstance(given, str):
             return self._type({"type": given})
-        if not isinstance(given, dict) or depth > MAX_NESTING:
+        if not isinstance(given, dict) or depth > SCHEMA_LEVELS:
             return given
         if id(given) not in self._read:
             found: dict[str, Any] = {}
@@ -47,7 +48,7 @@ class _Reading:
 
     def _fill(self, found: dict[str, Any], given: Schema, depth: int) -> None:
         for keyword, rule in given.items():
-            if rule is not None or keyword not in FORMS:
+            if rule is not None or keyword not in KEYWORDS or KEYWORDS[keyword].form.holds(None):
                 found[keyword] = self._below(keyword, rule, depth + 1)
         self._type(found)
         for read in _READINGS:
@@ -55,11 +56,12 @@ class _Reading:
 
     def _below(self, keyword: str, rule: Any, depth: int) -> Any:
         """The rule with the schemas in it read. Keywords that are not known may hold some that are referred to."""
-        if keyword in _NAMED and isinstance(rule, dict):
+        schemas = KEYWORDS[keyword].schemas if keyword in KEYWORDS else None
+        if schemas == "named" and isinstance(rule, dict):
             return {name: self.schema(inner, depth) for name, inner in rule.items()}
-        if keyword in _LISTS and isinstance(rule, list):
+        if (schemas == "listed" or keyword == "items") and isinstance(rule, list):
             return [self.schema(inner, depth) for inner in rule]
-        is_schema = keyword in _INNER or (isinstance(rule, dict) and keyword not in _DATA)
+        is_schema = schemas == "one" or (isinstance(rule, dict) and keyword not in _DATA)
         return self.schema(rule, depth) if is_schema else rule
 
     def _type(self, found: dict[str, Any]) -> dict[str, Any]:
@@ -75,9 +77,6 @@ class _Reading:
         return found
 
 
-_NAMED = ("properties", "$defs", "definitions")
-_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
-_INNER = ("items", "additionalProperties")
 _DATA = ("enum", "const", "default", "example", "examples")
 
 

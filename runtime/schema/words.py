@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from exaone4_gguf.runtime.schema.check import types_of
+from exaone4_gguf.runtime.schema.json_types import types_of
 
 Keywords: TypeAlias = dict[str, Any]
 """Of a schema that a type means: ``type``, and what it says of values and of what is inside. None for anything."""

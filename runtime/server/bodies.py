@@ -12,12 +12,10 @@ from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, Field
 
+from exaone4_gguf.format.nesting import BODY_LEVELS
 from exaone4_gguf.runtime.server.errors import Problem
 from exaone4_gguf.runtime.server.unsupported import check_supported
 from exaone4_gguf.runtime.text import without_lone_surrogates
-
-MAX_DEPTH = 128
-"""How deep JSON may be nested; the runtime allows schemas and messages half of it."""
 
 Count = Annotated[int, Ge(1), Le(128)]
 Object = dict[str, Any]
@@ -203,7 +201,7 @@ def parsed(raw: bytes, form: type[Any_]) -> Any_:
         _refuse_depth()
     except ValueError as e:
         raise Problem(400, f"the body is not JSON: {e}", code="invalid_json") from None
-    if _is_deeper(value, MAX_DEPTH):
+    if _is_deeper(value, BODY_LEVELS):
         _refuse_depth()
     body = form.model_validate(value)
     check_supported(value, form.model_fields)
@@ -211,7 +209,7 @@ def parsed(raw: bytes, form: type[Any_]) -> Any_:
 
 
 def _refuse_depth() -> NoReturn:
-    raise Problem(400, f"the body is nested deeper than {MAX_DEPTH}", code="too_deeply_nested")
+    raise Problem(400, f"the body is nested deeper than {BODY_LEVELS}", code="too_deeply_nested")
 
 
 def _not_json(name: str) -> NoReturn:

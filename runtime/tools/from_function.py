@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from exaone4_gguf.runtime.schema.check import MAX_NESTING
+from exaone4_gguf.format.nesting import SCHEMA_LEVELS
 
 _SIMPLE: dict[Any, dict[str, Any]] = {
     str: {"type": "string"},
@@ -135,7 +135,7 @@ def hint_schema(hint: Any, depth: int) -> dict[str, Any]:
     Raises:
         UnsupportedHint: JSON has no counterpart for it, or it contains itself.
     """
-    if depth > MAX_NESTING // 4:
+    if depth > SCHEMA_LEVELS // 4:
         raise UnsupportedHint("the type contains itself")
     simple = next((schema for known, schema in _SIMPLE.items() if hint is known), None)
     if simple is not None:

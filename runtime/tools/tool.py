@@ -14,9 +14,10 @@ from exaone4_gguf.errors import ToolError
 from exaone4_gguf.runtime.events import Message, ToolCall
 from exaone4_gguf.runtime.partial_json.completion import dump
 from exaone4_gguf.runtime.partial_json.lenient import UnreadableError, read
-from exaone4_gguf.runtime.schema.check import Schema, problems_of, shortened, types_of
+from exaone4_gguf.runtime.schema.check import problems_of
 from exaone4_gguf.runtime.schema.coerce import coerce as coerced
-from exaone4_gguf.runtime.schema.form import is_types, schema_problem
+from exaone4_gguf.runtime.schema.form import schema_problem
+from exaone4_gguf.runtime.schema.json_types import Schema, is_types, shortened, types_of
 from exaone4_gguf.runtime.schema.reading import standard
 from exaone4_gguf.runtime.tools.from_function import UnsupportedHint, call_function, function_schema, takes, whole
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exaone4_gguf.runtime.partial_json.lenient import EVERYTHING, Loose
-from exaone4_gguf.runtime.schema.check import shortened
+from exaone4_gguf.runtime.schema.json_types import shortened
 from exaone4_gguf.runtime.tools.repair import texts, values
 from exaone4_gguf.runtime.tools.repair.texts import Offered, Unread
 

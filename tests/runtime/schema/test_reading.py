@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exaone4_gguf.errors import SchemaError
-from exaone4_gguf.runtime.schema.check import MAX_NESTING, TYPES
+from exaone4_gguf.format.nesting import SCHEMA_LEVELS
 from exaone4_gguf.runtime.schema.grammar import calls_grammar
+from exaone4_gguf.runtime.schema.json_types import TYPES
 from exaone4_gguf.runtime.schema.reading import standard
 from exaone4_gguf.runtime.schema.words import WORDS
 from exaone4_gguf.runtime.tools.tool import as_tool, check_arguments, coerce
@@ -206,7 +207,7 @@ def test_shared_and_endless_schemas_are_read_once() -> None:
     assert read["type"] == "object"
     assert read["properties"]["next"] is read
     deep: Any = {"type": "int"}
-    for _ in range(MAX_NESTING * 20):
+    for _ in range(SCHEMA_LEVELS * 20):
         deep = {"items": deep}
     assert standard(deep) == deep
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exaone4_gguf.runtime.schema.check import TYPES
 from exaone4_gguf.runtime.schema.form import schema_problem
+from exaone4_gguf.runtime.schema.json_types import TYPES
 from exaone4_gguf.runtime.schema.words import WORDS, meaning
 
 STRING, INTEGER, NUMBER, NULL = ({"type": name} for name in ("string", "integer", "number", "null"))
