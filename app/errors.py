@@ -26,17 +26,40 @@
     ├── BundleError              a bundle for a board: its programs cannot be built, or do not belong together
     └── CheckFailed              exit 1: a check ran and the answer is no
 
-Each message is one line: what is wrong, where, and what to do. The command line prints it without a
-traceback; a script catches ``Exaone4Error``.
+Each message is one line: where, what is wrong, and what to do. The command line prints it without a
+traceback; a script catches ``Exaone4Error`` and reads its fields, never the English of its message.
 """
 
 from __future__ import annotations
 
 
 class Exaone4Error(Exception):
-    """Base of all expected failures."""
+    """Base of all expected failures; its text is ``where: what; hint``, of which a part may be missing.
+
+    ``what`` says what is wrong, ``where`` in which file or part, ``hint`` what to do about it.
+    ``field`` names the option or the part of a request that is wrong, which the text says already.
+    """
 
     exit_code = 2
+
+    def __init__(
+        self,
+        what: str = "",
+        *,
+        where: str | None = None,
+        field: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what, self.where, self.field, self.hint = what, where, field, hint
+
+    def __str__(self) -> str:
+        text = self.what
+        if self.where is not None:
+            text = f"{self.where}: {text}"
+        if self.hint is not None:
+            text = f"{text}; {self.hint}"
+        return text
 
 
 class CheckpointError(Exaone4Error):
@@ -85,9 +108,10 @@ class ContextOverflow(RuntimeFailure):
     def __init__(self, needed: int, available: int) -> None:
         self.needed, self.available = needed, available
         super().__init__(
-            f"the prompt has {needed} tokens, {needed - available} more than the context of {available + 1} takes; "
-            "shorten the conversation, or give a larger context (-c, n_ctx)"
+            f"the prompt has {needed} tokens, {needed - available} more than the context of {available + 1} takes",
+            hint="shorten the conversation, or give a larger context (-c, n_ctx)",
         )
+        self.args = (needed, available)  # for pickle, which makes it anew of them
 
 
 class RequestError(Exaone4Error):
@@ -107,6 +131,7 @@ class TextTooLong(RequestError):
             f"{what} has {needed} tokens, and {available} can be evaluated together: give a larger context "
             "(-c, n_ctx), or a stride, to have it judged in windows that share that many tokens"
         )
+        self.args = (what, needed, available)
 
 
 class ToolError(RequestError):

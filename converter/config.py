@@ -161,14 +161,16 @@ def check_llama_cpp_runs_it(n_layers: int, sliding_window: int | None, any_layer
         if sliding_window is not None and not any_layer_slides:
             raise ConfigError(
                 f"the model has a sliding window of {sliding_window}, but no layer that slides: llama.cpp ends its "
-                "process on such a file; --allow-wrong-in-llama-cpp writes it all the same"
+                "process on such a file",
+                hint="--allow-wrong-in-llama-cpp writes it all the same",
             )
         return
     has = "no window" if sliding_window is None else f"a sliding window of {sliding_window}"
     does = "always" if n_layers == WINDOWED_DEPTH else "never"
     raise ConfigError(
         f"the model has {n_layers} layers and {has}, but at that depth llama.cpp {does} uses a window and "
-        "would compute other logits; --allow-wrong-in-llama-cpp writes the file all the same"
+        "would compute other logits",
+        hint="--allow-wrong-in-llama-cpp writes the file all the same",
     )
 
 

@@ -157,7 +157,7 @@ def _warning(model: Model) -> str | None:
     try:
         model.check_llama_cpp_runs_it()
     except ConfigError as e:
-        return str(e).split(";")[0]
+        return e.what
     return None
 
 

@@ -27,9 +27,10 @@ def load_json(path: Path, error: type[CheckpointError] = CheckpointError) -> dic
         value = json.loads(content)
     except (ValueError, RecursionError) as e:
         told = disguise(path, text=True)
-        raise error(f"{path}: it is {told}" if told else f"{path}: not JSON ({e})") from None
+        what = f"it is {told}" if told else f"not JSON ({e})"
+        raise error(what, where=str(path)) from None
     if not isinstance(value, dict):
-        raise error(f"{path}: not a JSON object")
+        raise error("not a JSON object", where=str(path))
     return value
 
 
@@ -44,7 +45,7 @@ def load_text(path: Path, error: type[CheckpointError] = CheckpointError) -> str
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise error(f"{path}: not UTF-8 text") from None
+        raise error("not UTF-8 text", where=str(path)) from None
 
 
 def check_text(path: Path, error: type[CheckpointError] = CheckpointError) -> None:
@@ -54,16 +55,17 @@ def check_text(path: Path, error: type[CheckpointError] = CheckpointError) -> No
         error: it is a Git LFS pointer, a web page, ...
     """
     if path.is_file() and path.stat().st_size and (told := disguise(path, text=True)):
-        raise error(f"{path}: it is {told}")
+        raise error(f"it is {told}", where=str(path))
 
 
 def _content(path: Path, error: type[CheckpointError]) -> bytes:
     if not path.is_file():
-        raise error(f"{path}: {'not a file' if path.exists() else 'no such file'}{download_hint(path)}")
+        what = "not a file" if path.exists() else "no such file"
+        raise error(f"{what}{download_hint(path)}", where=str(path))
     try:
         return path.read_bytes()
     except OSError as e:
-        raise error(f"{path}: {e.strerror or e}") from None
+        raise error(e.strerror or str(e), where=str(path)) from None
 
 
 Reader = Callable[[Path], dict[str, SourceTensor]]

@@ -157,5 +157,5 @@ _UNKNOWN_FORM = "the chat template has not the form that can be changed for llam
 def _named(path: Path, entry: Any) -> tuple[str, str]:
     name, template = (entry.get("name"), entry.get("template")) if isinstance(entry, dict) else (None, None)
     if not isinstance(name, str) or not isinstance(template, str):
-        raise TokenizerError(f"{path}: chat_template must be text, or a list of names and templates")
+        raise TokenizerError("chat_template must be text, or a list of names and templates", where=str(path))
     return name, template

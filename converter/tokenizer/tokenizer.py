@@ -123,8 +123,9 @@ def read_tokenizer(model_dir: Path, *, check_pre_tokenizer: bool = True) -> Toke
             _check_settings(settings)
         return read(path, settings, check_pre_tokenizer)
     except TokenizerError as e:
-        message = str(e)
-        raise TokenizerError(message if message.startswith(str(model_dir)) else f"{path}: {message}") from None
+        if e.where is not None:
+            raise
+        raise TokenizerError(str(e), where=str(path)) from None
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as e:
         raise TokenizerError(f"{path}: malformed ({type(e).__name__}: {e})") from e
 

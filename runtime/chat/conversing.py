@@ -159,7 +159,7 @@ class Conversing(Loaded, ABC):
         last number in them, else their last line.
         """
         if n < 1:
-            raise RequestError(f"n is {n!r}; it must be at least 1")
+            raise RequestError(f"n is {n!r}", field="n", hint="it must be at least 1")
         listed = list(messages)
         seed = options.pop("seed", None)
         replies = []
@@ -248,5 +248,5 @@ def offered_tools(tools: Iterable[Any] | None) -> tuple[Tool, ...]:
         RequestError, ToolError: it is no list, or one is no tool.
     """
     if tools is not None and (isinstance(tools, (str, bytes, Mapping)) or not isinstance(tools, Iterable)):
-        raise RequestError(f"tools is {tools!r}; it must be a list of tools")
+        raise RequestError(f"tools is {tools!r}", field="tools", hint="it must be a list of tools")
     return as_tools(tools or ())

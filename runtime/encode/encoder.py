@@ -288,7 +288,11 @@ class Encoder(Loaded):
 
         head = check_head(self.head, self.model, QUESTION)
         if not isinstance(max_answer_tokens, int) or max_answer_tokens < 1:
-            raise RequestError(f"max_answer_tokens is {max_answer_tokens!r}; it must be at least 1")
+            raise RequestError(
+                f"max_answer_tokens is {max_answer_tokens!r}",
+                field="max_answer_tokens",
+                hint="it must be at least 1",
+            )
         listed = _checked_pairs(pairs)
         encoded = self._encoded(listed, options)
         found = list(self._all_questions(encoded, options))

@@ -26,7 +26,7 @@ def chosen_pooling(wanted: str | None, metadata: Mapping[str, str]) -> str:
     """
     if wanted is not None:
         if wanted not in POOLINGS:
-            raise RequestError(f"pooling is {wanted!r}; one of: {', '.join(POOLINGS)}")
+            raise RequestError(f"pooling is {wanted!r}", field="pooling", hint=f"one of: {', '.join(POOLINGS)}")
         return wanted
     number = metadata.get(KEY, _NONE[0])
     if number in _NONE:

@@ -43,7 +43,7 @@ def checked_texts(texts: Any, *, pairs: bool = False) -> list[Text]:
         RequestError: it is something else, or one of them is.
     """
     if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-        raise RequestError(f"texts is {str(texts)[:40]!r}; it must be a list of texts")
+        raise RequestError(f"texts is {str(texts)[:40]!r}", field="texts", hint="it must be a list of texts")
     return [_checked(i, text, pairs) for i, text in enumerate(texts)]
 
 
@@ -118,9 +118,17 @@ def checked_length(model_limit: int, length: int | None, stride: int | None) -> 
     """
     most = model_limit if length is None else length
     if not isinstance(most, int) or isinstance(most, bool) or not 0 < most <= model_limit:
-        raise RequestError(f"max_length is {most!r}; it must be a whole number from 1 to the context, {model_limit}")
+        raise RequestError(
+            f"max_length is {most!r}",
+            field="max_length",
+            hint=f"it must be a whole number from 1 to the context, {model_limit}",
+        )
     if stride is not None and (not isinstance(stride, int) or isinstance(stride, bool) or not 0 <= stride < most):
-        raise RequestError(f"stride is {stride!r}; windows of {most} tokens can share from 0 to {most - 1} of them")
+        raise RequestError(
+            f"stride is {stride!r}",
+            field="stride",
+            hint=f"windows of {most} tokens can share from 0 to {most - 1} of them",
+        )
     return most
 
 

@@ -160,14 +160,19 @@ def _check_types(options: ChatOptions) -> None:
         if value is None:
             continue
         if name in _TYPES and not isinstance(value, _TYPES[name]):
-            raise RequestError(f"{name} is {value!r}; it must be {' or '.join(t.__name__ for t in _TYPES[name])}")
+            kinds = " or ".join(t.__name__ for t in _TYPES[name])
+            raise RequestError(f"{name} is {value!r}", field=name, hint=f"it must be {kinds}")
         if name in _RANGES:
             checked(name, value, *_RANGES[name])
         if isinstance(value, (list, tuple)) and not all(isinstance(item, str) and item for item in value):
-            raise RequestError(f"{name} is {value!r}; it must be a list of texts")
+            raise RequestError(f"{name} is {value!r}", field=name, hint="it must be a list of texts")
     strength = options.get("thought_switching_penalty") or 0.0
     if not isinstance(strength, (int, float)) or not 0 <= strength <= 1000:
-        raise RequestError(f"thought_switching_penalty is {strength!r}; it must be a number from 0 to 1000")
+        raise RequestError(
+            f"thought_switching_penalty is {strength!r}",
+            field="thought_switching_penalty",
+            hint="it must be a number from 0 to 1000",
+        )
 
 
 _CONVERSATIONAL = (
@@ -188,7 +193,11 @@ def check_completion(options: ChatOptions) -> None:
         RequestError: there is one that says something about a conversation.
     """
     if found := [name for name in options if name.startswith(_CONVERSATIONAL)]:
-        raise RequestError(f"{found[0]} is for conversations; a text that is gone on with has none")
+        raise RequestError(
+            f"{found[0]} is for conversations",
+            field=found[0],
+            hint="a text that is gone on with has none",
+        )
 
 
 def _choice(choice: ToolChoice, tools: Sequence[Tool]) -> str:
@@ -198,9 +207,10 @@ def _choice(choice: ToolChoice, tools: Sequence[Tool]) -> str:
     if name in ("auto", "none"):
         return str(name)
     if not tools:
-        raise RequestError(f"tool_choice is {choice!r}, but no tools are offered")
+        raise RequestError(f"tool_choice is {choice!r}, but no tools are offered", field="tool_choice")
     if name != "required" and name not in [tool.name for tool in tools]:
-        raise RequestError(f"tool_choice is {choice!r}; offered are {', '.join(tool.name for tool in tools)}")
+        offered = ", ".join(tool.name for tool in tools)
+        raise RequestError(f"tool_choice is {choice!r}", field="tool_choice", hint=f"offered are {offered}")
     return str(name)
 
 
@@ -212,5 +222,8 @@ def _response_schema(form: Mapping[str, Any]) -> Mapping[str, Any] | None:
     outer = form if is_object else form.get("json_schema")
     schema = outer.get("schema") if isinstance(outer, Mapping) else None
     if form.get("type") not in ("json_object", "json_schema") or not isinstance(schema, Mapping):
-        raise RequestError("response_format must be json_object, or json_schema with json_schema.schema")
+        raise RequestError(
+            "response_format must be json_object, or json_schema with json_schema.schema",
+            field="response_format",
+        )
     return schema

@@ -41,11 +41,15 @@ class Sampling:
         for name in ("top_k", "seed"):
             value = getattr(self, name)
             if not (isinstance(value, int) or (name == "seed" and value is None)) or isinstance(value, bool):
-                raise SamplingError(f"{name} is {value!r}; it must be a whole number")
+                raise SamplingError(f"{name} is {value!r}", field=name, hint="it must be a whole number")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-                raise SamplingError(f"{name} is {value!r}; it must be a number from {low:g} to {high:g}")
+                raise SamplingError(
+                    f"{name} is {value!r}",
+                    field=name,
+                    hint=f"it must be a number from {low:g} to {high:g}",
+                )
 
     def changed(self, **values: Any) -> Sampling:
         """The same with other values; None leaves one as it is."""

@@ -44,7 +44,8 @@ def checked(name: str, value: Any, low: int, high: int) -> int:
         RequestError: it is none.
     """
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise RequestError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+        field = name if name.isidentifier() else None
+        raise RequestError(f"{name} is {value!r}", field=field, hint=f"it must be a whole number from {low} to {high}")
     return value
 
 

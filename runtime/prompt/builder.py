@@ -260,10 +260,15 @@ def _mapped(value: Any, change: Change, key: Change) -> Any:
 def _variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
     values = plain({} if given is None else given, "template_kwargs")
     if not isinstance(values, dict):
-        raise MessageError(f"template_kwargs: expected an object, got {type(given).__name__}")
+        raise MessageError(
+            f"expected an object, got {type(given).__name__}",
+            where="template_kwargs",
+            field="template_kwargs",
+        )
     for name in RESERVED:
         if name in values:
-            raise MessageError(f"template_kwargs.{name}: cannot be given here")
+            where = f"template_kwargs.{name}"
+            raise MessageError("cannot be given here", where=where, field=where)
     return values
 
 

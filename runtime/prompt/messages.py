@@ -282,4 +282,4 @@ def _kind(value: Any) -> str:
 
 
 def _refuse(where: str, why: str) -> NoReturn:
-    raise MessageError(f"{where}: {' '.join(why.split())}")
+    raise MessageError(" ".join(why.split()), where=where, field=where)

@@ -345,7 +345,6 @@ def _portable(messages: Any, tools: Iterable[Any] | None, options: ChatOptions) 
 
 def _rebuilt(kind: type[Exaone4Error], text: str, fields: dict[str, Any]) -> Exaone4Error:
     """An error of the other process, as it was raised there."""
-    error = kind.__new__(kind)
-    error.args = (text,)
+    error = kind.__new__(kind, text)
     error.__dict__.update(fields)
     return error

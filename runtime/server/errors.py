@@ -5,7 +5,6 @@ What an error says of this machine stays here: only the messages of wrong reques
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +16,6 @@ _TYPES = {403: "permission_error", 429: "rate_limit_error"}
 """The error's type by its status; other requests are invalid, and from 500 on it is the server."""
 
 _MOST_REASONS = 6
-
-_WHERE = re.compile(r"(messages|tools|template_kwargs)([\w.\[\]]*):|(\w+)(?= is | must )")
-"""Where a message of the runtime begins with the place that it is about."""
 
 
 class Problem(Exception):
@@ -55,7 +51,7 @@ def problem_of(error: BaseException) -> Problem:
         case ContextOverflow():
             return too_long(error, "messages")
         case RequestError() | PromptError():
-            return Problem(400, str(error), code="invalid_value", param=_param(str(error)))
+            return Problem(400, str(error), code="invalid_value", param=error.field)
         case ValidationError():
             return _of_fields(error)
         case RecursionError():
@@ -72,12 +68,6 @@ def too_long(error: ContextOverflow | TextTooLong, field: str) -> Problem:
         f"However, your {field} resulted in {error.needed} tokens: {error}"
     )
     return Problem(400, message, code="context_length_exceeded", param=field)
-
-
-def _param(message: str) -> str | None:
-    """The field that a message of the runtime is about, if it says so first."""
-    match = _WHERE.match(message)
-    return match[0].rstrip(":") if match else None
 
 
 def _of_fields(error: ValidationError) -> Problem:
