@@ -23,6 +23,7 @@ from pathlib import Path
 
 from exaone4_gguf.edge.cache import cache_folder
 from exaone4_gguf.errors import BundleError
+from exaone4_gguf.format.atomic import place_folder
 
 PROGRAMS = ("llama-server", "llama-completion", "llama-bench", "rpc-server")
 _TARGETS = {"rpc-server": "ggml-rpc-server"}
@@ -88,11 +89,7 @@ def cross_build(build: Build, source: Path, progress: Progress, jobs: int | None
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".building-") as temporary:
             made = _built(build, source, Path(temporary), progress, jobs)
-            try:
-                os.replace(made, folder)
-            except OSError:
-                if not folder.is_dir():  # else another run was quicker
-                    raise
+            place_folder(made, folder)
     return {program: folder / program for program in PROGRAMS}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from exaone4_gguf.edge.cache import cache_folder
 from exaone4_gguf.errors import BundleError
+from exaone4_gguf.format.atomic import place_folder
 
 VERSION = "0.3.36"
 SHA256 = {"0.3.36": "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e"}
@@ -88,12 +88,7 @@ def _unpack(archive: Path, version: str, folder: Path) -> None:
         source = Path(temporary, f"llama_cpp_python-{version}", *_INSIDE.parts)
         if not (source / "CMakeLists.txt").is_file():
             raise BundleError(f"{archive}: llama.cpp is not in it")
-        try:
-            os.replace(source, folder)
-        except OSError:
-            if not folder.is_dir():  # else another run was quicker
-                raise
-            shutil.rmtree(source)
+        place_folder(source, folder)
 
 
 def _members(tar: tarfile.TarFile, version: str) -> Iterator[tarfile.TarInfo]:

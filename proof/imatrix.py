@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ import numpy.typing as npt
 from exaone4_gguf.converter.checkpoint.hub import model_folder
 from exaone4_gguf.converter.output import followed
 from exaone4_gguf.errors import OutputError, RequestError, RuntimeFailure, TextError
+from exaone4_gguf.format.atomic import replacing
 from exaone4_gguf.proof.reading.checkpoint import Checkpoint, read_checkpoint
 from exaone4_gguf.proof.reading.names import gguf_names
 from exaone4_gguf.proof.reading.quiet import has_reference, quietly
@@ -197,16 +196,12 @@ class _State:
         """Count what was added, and save."""
         self.sums = {name: self.sums.get(name, 0.0) + added for name, added in self._added.items()}
         self._added, self.done = {}, done
-        partial = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}.partial")
         arrays: dict[str, Any] = {"fingerprint": self.fingerprint, "done": done, **self.sums}
         try:
-            with partial.open("wb") as f:
+            with replacing(self.path) as partial, partial.open("wb") as f:
                 np.savez(f, **arrays)
-            os.replace(partial, self.path)
         except OSError as e:
             raise OutputError(f"{self.path}: the state cannot be saved: {e.strerror or e}") from e
-        finally:
-            partial.unlink(missing_ok=True)
 
     def entries(self, ctx_size: int) -> dict[str, Entry]:
         """What was found, by tensor."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import logging
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from exaone4_gguf.converter.output import followed
 from exaone4_gguf.errors import OutputError
+from exaone4_gguf.format.atomic import replacing
 from exaone4_gguf.proof.report import FileReport, Report, Verdict
 
 if TYPE_CHECKING:
@@ -117,10 +116,8 @@ def _drawable(text: str) -> str:
 def _save(figure: Figure, path: Path) -> None:
     place = followed(path)
     try:
-        with tempfile.TemporaryDirectory(dir=place.absolute().parent, prefix=".plot-") as folder:
-            drawn = Path(folder, path.name)
-            figure.savefig(drawn, dpi=120)
-            os.replace(drawn, place)
+        with replacing(place) as partial:
+            figure.savefig(partial, dpi=120, format=path.suffix[1:])
     except OSError as e:
         raise OutputError(f"{path}: it cannot be written: {e.strerror or e}") from e
 

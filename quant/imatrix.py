@@ -5,8 +5,6 @@ The GGUF form and the older binary one are those of llama.cpp (tools/imatrix/ima
 
 from __future__ import annotations
 
-import os
-import secrets
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from exaone4_gguf.errors import ImatrixError, OutputError
+from exaone4_gguf.format.atomic import replacing
 
 if TYPE_CHECKING:
     from gguf import GGUFReader
@@ -168,14 +167,11 @@ def write_imatrix(path: str | Path, matrix: ImportanceMatrix) -> None:
         OutputError: it cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        _write_gguf(partial, matrix)
-        os.replace(partial, path)
+        with replacing(path) as partial:
+            _write_gguf(partial, matrix)
     except OSError as e:
         raise OutputError(f"{path}: it cannot be written: {e.strerror or e}") from e
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _write_gguf(path: Path, matrix: ImportanceMatrix) -> None:

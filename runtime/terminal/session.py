@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from exaone4_gguf.errors import ConversationError, OutputError
+from exaone4_gguf.format.atomic import replacing
 from exaone4_gguf.runtime.chat.chat_model import ChatModel
 from exaone4_gguf.runtime.generate.request import ChatOptions
 from exaone4_gguf.runtime.prompt.messages import normalized
@@ -78,12 +78,10 @@ class Session:
         if path.exists() and not _holds_conversation(path):
             raise OutputError(f"{path}: it exists and holds no conversation; it was not replaced")
         text = json.dumps({"messages": self.messages}, ensure_ascii=False, indent=1) + "\n"
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            unfinished.write_text(text, encoding="utf-8", errors="replace")
-            unfinished.replace(path)
+            with replacing(path) as partial:
+                partial.write_text(text, encoding="utf-8", errors="replace")
         except OSError as e:
-            unfinished.unlink(missing_ok=True)
             raise OutputError(f"{path}: {e.strerror}") from None
 
     def load(self, path: Path) -> None:
