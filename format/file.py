@@ -96,15 +96,17 @@ def read_gguf(path: Path, wanted: str | None = ARCHITECTURE) -> GGUFFile:
     if first.get("split.count", 1) != 1:
         match = _SPLIT_NAME.fullmatch(path.name)
         if match is None or int(match[3]) != first.get("split.count"):
-            raise GGUFError(f"{path}: it is a part of a split file, but not named as one (NAME-00001-of-00002.gguf)")
+            raise GGUFError(
+                "it is a part of a split file, but not named as one (NAME-00001-of-00002.gguf)", where=str(path)
+            )
         first = _joined(path, [_read_part(part) for part in _part_paths(path, match[1], int(match[3]))])
     architecture = first.get("general.architecture")
     if wanted is None:
         return first
     if architecture != wanted and architecture == HEAD_ARCHITECTURE:
-        raise GGUFError(f"{path}: it is a classifier's head; give the base that it belongs to")
+        raise GGUFError("it is a classifier's head; give the base that it belongs to", where=str(path))
     if architecture != wanted:
-        raise GGUFError(f"{path}: architecture is '{architecture}', not {wanted}")
+        raise GGUFError(f"architecture is '{architecture}', not {wanted}", where=str(path))
     return first
 
 
@@ -132,7 +134,7 @@ def _part_paths(path: Path, stem: str, count: int) -> list[Path]:
     paths = [path.with_name(f"{stem}-{i:05d}-of-{count:05d}.gguf") for i in range(1, count + 1)]
     missing = [p.name for p in paths if not p.is_file()]
     if missing:
-        raise GGUFError(f"{path}: {len(missing)} of its {count} parts are missing: {', '.join(missing[:3])}")
+        raise GGUFError(f"{len(missing)} of its {count} parts are missing: {', '.join(missing[:3])}", where=str(path))
     return paths
 
 
@@ -146,7 +148,7 @@ def _joined(path: Path, parts: list[GGUFFile]) -> GGUFFile:
         tensors |= part.tensors
     expected = parts[0].get("split.tensors.count", len(tensors))
     if expected != len(tensors):
-        raise GGUFError(f"{path}: its parts hold {len(tensors)} tensors, split.tensors.count says {expected}")
+        raise GGUFError(f"its parts hold {len(tensors)} tensors, split.tensors.count says {expected}", where=str(path))
     return GGUFFile(path, parts[0].metadata, tensors, tuple(part.path for part in parts))
 
 
@@ -155,12 +157,12 @@ def _read_part(path: Path) -> GGUFFile:
     try:
         return _parse(path, raw)
     except GGUFError as e:
-        raise GGUFError(f"{path}: {e}") from None
+        raise GGUFError(e.what, where=str(path)) from None
 
 
 def _mapped(path: Path) -> Bytes:
     if not path.is_file():
-        raise GGUFError(f"{path}: {_what_is_there(path)}")
+        raise GGUFError(_what_is_there(path), where=str(path))
     try:
         return map_file(path)
     except CheckpointError as e:

@@ -9,22 +9,21 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from exaone4_gguf.errors import ImatrixError, OutputError
+from exaone4_gguf.errors import GGUFError, ImatrixError, OutputError
 from exaone4_gguf.format.atomic import replacing
+from exaone4_gguf.format.file import MAGIC, read_gguf
+from exaone4_gguf.format.tensor import SourceTensor
 
 if TYPE_CHECKING:
-    from gguf import GGUFReader
-
     from exaone4_gguf.quant.kernels import Floats
 
 SUMS, COUNTS = ".in_sum2", ".counts"
 DATASETS, CHUNK_COUNT, CHUNK_SIZE = "imatrix.datasets", "imatrix.chunk_count", "imatrix.chunk_size"
 
-_MAGIC = b"GGUF"
 _LONGEST_NAME = 4096
 
 
@@ -67,9 +66,9 @@ def read_imatrix(path: str | Path) -> ImportanceMatrix:
     except OSError as e:
         raise ImatrixError(f"{path}: {e.strerror or e}") from e
     try:
-        matrix = _read_gguf(Path(path), str(path)) if raw.startswith(_MAGIC) else _read_binary(raw, str(path))
+        matrix = _read_gguf(Path(path)) if raw.startswith(MAGIC) else _read_binary(raw, str(path))
     except ImatrixError as e:
-        raise ImatrixError(f"{path}: {e}") from None
+        raise ImatrixError(e.what, where=str(path)) from None
     _check(matrix)
     return matrix
 
@@ -84,39 +83,45 @@ def _check(matrix: ImportanceMatrix) -> None:
             raise ImatrixError(f"{matrix.path}: {name} holds a negative value, and squares have none")
 
 
-def _read_gguf(path: Path, name: str) -> ImportanceMatrix:
-    from gguf import GGUFReader
-
+def _read_gguf(path: Path) -> ImportanceMatrix:
     try:
-        reader = GGUFReader(path)
-        tensors = {t.name: np.array(t.data) for t in reader.tensors}
-        datasets, chunk_count, chunk_size = (_value(reader, key) for key in (DATASETS, CHUNK_COUNT, CHUNK_SIZE))
-    except Exception as e:  # gguf-py trusts the file, and fails in its own ways
-        raise ImatrixError(f"not a readable GGUF file ({type(e).__name__})") from None
-    if datasets is None or chunk_count is None or chunk_size is None:
+        gguf = read_gguf(path, wanted=None)
+    except GGUFError as e:
+        raise ImatrixError(e.what, where=e.where) from None
+    missing = [key for key in (DATASETS, CHUNK_COUNT, CHUNK_SIZE) if key not in gguf.metadata]
+    if missing:
         raise ImatrixError(
             f"a GGUF file, but not an importance matrix: it lacks {DATASETS}, {CHUNK_COUNT} or {CHUNK_SIZE}"
         )
-    return ImportanceMatrix(dict(_pairs(tensors)), tuple(datasets), int(chunk_count), int(chunk_size), name)
+    datasets, chunk_count = gguf.get(DATASETS), gguf.get(CHUNK_COUNT)
+    chunk_size = gguf.get(CHUNK_SIZE)
+    if not isinstance(datasets, list) or not isinstance(chunk_count, int):
+        raise ImatrixError(f"{DATASETS} or {CHUNK_COUNT} has a wrong type")
+    if not isinstance(chunk_size, int):
+        raise ImatrixError(f"{CHUNK_SIZE} has a wrong type")
+    names = tuple(map(str, datasets))
+    entries = dict(_entries(gguf.tensors))
+    return ImportanceMatrix(entries, names, chunk_count, chunk_size, str(path))
 
 
-def _value(reader: GGUFReader, key: str) -> Any:
-    found = reader.fields.get(key)
-    return None if found is None else found.contents()
-
-
-def _pairs(tensors: dict[str, Any]) -> Iterator[tuple[str, Entry]]:
+def _entries(tensors: Mapping[str, SourceTensor]) -> Iterator[tuple[str, Entry]]:
+    """The sums and the counts of each layer, brought together."""
     names = {n.removesuffix(SUMS) for n in tensors if n.endswith(SUMS)}
     names |= {n.removesuffix(COUNTS) for n in tensors if n.endswith(COUNTS)}
     for name in sorted(names):
         sums, counts = tensors.get(name + SUMS), tensors.get(name + COUNTS)
         if sums is None or counts is None:
             raise ImatrixError(f"{name} has sums without counts, or counts without sums")
-        if sums.dtype != np.float32 or counts.dtype != np.float32:
+        if sums.type.name != "F32" or counts.type.name != "F32":
             raise ImatrixError(f"sums and counts of {name} must be F32")
-        if counts.size != 1:
-            raise ImatrixError(f"{name} is for {counts.size} experts, and EXAONE 4 has none")
-        yield name, Entry(sums.reshape(-1), float(np.rint(counts.reshape(-1)[0])))
+        if counts.n_weights != 1:
+            raise ImatrixError(f"{name} is for {counts.n_weights} experts, and EXAONE 4 has none")
+        yield name, Entry(_floats(sums), float(np.rint(_floats(counts)[0])))
+
+
+def _floats(tensor: SourceTensor) -> Floats:
+    """A copy of the values, so that the file does not stay mapped."""
+    return tensor.rows.reshape(-1).view(np.float32).copy()
 
 
 def _read_binary(raw: bytes, name: str) -> ImportanceMatrix:
