@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from exaone4_gguf.format.keys import CLASS_KEY
 from exaone4_gguf.format.types import TensorType
 from exaone4_gguf.format.values import Metadata
-from exaone4_gguf.quant.recipes import WANT_IMATRIX, Overrides, TensorShape, chosen_pattern, quantizable
+from exaone4_gguf.quant.recipes import Overrides, TensorShape, chosen_pattern, quantizable
 
 
 def doubts(
@@ -26,7 +26,7 @@ def doubts(
     if "tokenizer.chat_template" not in metadata and CLASS_KEY not in metadata:
         yield "the model has no chat template: chat and serve will need one (--chat-template-file)"
     yield from _without_effect(tensors, overrides or Overrides())
-    poor = [new for old, new in zip(tensors, types, strict=True) if new.name in WANT_IMATRIX and new != old.type]
+    poor = [new for old, new in zip(tensors, types, strict=True) if new.wants_imatrix and new != old.type]
     if poor and not has_imatrix:
         yield f"{poor[0]} without an importance matrix costs much quality; the imatrix command makes one for --imatrix"
 

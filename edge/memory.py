@@ -24,14 +24,6 @@ _PADDING = 256  # of contexts and windows (llama_context, llama_kv_cache_iswa)
 _FLOAT = 4
 _HALF = 2
 
-REPACKED = {
-    "avx2": {"Q4_0": 8, "Q4_K": 8, "IQ4_NL": 8},
-    "dotprod": {"Q4_0": 4, "Q4_K": 8, "Q5_K": 8, "Q6_K": 8, "Q8_0": 4, "IQ4_NL": 4},
-    "i8mm": {"Q4_0": 4, "Q4_K": 8, "Q5_K": 8, "Q6_K": 8, "Q8_0": 4},
-}
-"""The types of which llama.cpp makes a copy that its kernels read faster, by what the processor can do, each with the
-number of rows that are interleaved (ggml_repack_get_optimal_repack_type, ggml-cpu/repack.cpp)."""
-
 
 @dataclass(frozen=True)
 class Setup:
@@ -114,7 +106,7 @@ def _is_repacked(tensor: TensorShape, type: TensorType, tied: bool, features: It
     """Only matrices that are multiplied with; a tied embedding is one, and kept beside its copy for the look-ups."""
     if len(tensor.shape) != 2 or (tensor.name == "token_embd.weight" and not tied):
         return False
-    rows = [REPACKED[feature][type.name] for feature in features if type.name in REPACKED.get(feature, {})]
+    rows = [type.repacked[feature] for feature in features if feature in type.repacked]
     return any(tensor.shape[0] % n == 0 for n in rows)
 
 

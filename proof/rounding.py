@@ -31,13 +31,15 @@ def _q8_k(x: Tensor) -> Tensor:
     return (steps * scale).flatten(-2)
 
 
-_BY_TYPE: dict[str, Callable[[Tensor], Tensor]] = {
+_ROUNDINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "F32": lambda x: x,
     "F16": lambda x: x.half().float(),
     "BF16": lambda x: x.bfloat16().float(),
-} | dict.fromkeys(("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "IQ4_NL", "MXFP4"), _q8_0)
+    "Q8_0": _q8_0,
+    "Q8_K": _q8_k,
+}
 
 
 def rounded(x: Tensor, weight: TensorType) -> Tensor:
     """The input (..., columns) of a linear layer whose weights have that type, as ggml multiplies it."""
-    return _BY_TYPE.get(weight.name, _q8_k)(x)
+    return _ROUNDINGS[weight.activation](x)

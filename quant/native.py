@@ -8,11 +8,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from exaone4_gguf.format.types import TYPES as ALL_TYPES
+
 if TYPE_CHECKING:
     from exaone4_gguf.format.types import TensorType
     from exaone4_gguf.quant.kernels import Bytes, Floats
 
-TYPES = ("Q4_0", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")
+TYPES = tuple(name for name, type in ALL_TYPES.items() if type.own_kernel)
 GGML = "ggml"
 
 
@@ -50,7 +52,7 @@ def encode(
     Returns:
         False where there is no such kernel: then ``blocks`` is as it was.
     """
-    if _kernel is None or instruction_set == GGML or target.name not in TYPES or not source.is_float:
+    if _kernel is None or instruction_set == GGML or not target.own_kernel or not source.is_float:
         return False
     n_weights = rows.size // source.type_size
     if blocks.size * target.block_size != n_weights * target.type_size:

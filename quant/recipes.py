@@ -127,13 +127,8 @@ _ROWS = (
 )
 
 FILE_TYPES = {t.name: t for t in _ROWS}
+"""All file types, best first: what proposes one tries them in this order."""
 ALIASES = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M"}
-
-WANT_IMATRIX = ("Q2_K", "IQ4_NL", "IQ4_XS")
-"""Tensor types that are poor without an importance matrix."""
-
-# A row length that the block size does not divide: llama.cpp's next best type.
-FALLBACKS = {"Q6_K": "Q8_0", "Q5_K": "Q5_1", "Q4_K": "Q5_0", "IQ4_XS": "IQ4_NL", "Q3_K": "Q4_0", "Q2_K": "Q4_0"}
 
 
 def file_type(name: str) -> FileType:
@@ -256,7 +251,7 @@ def _fitting(tensor: TensorShape, wanted: TensorType) -> TensorType:
     """``wanted``, or what replaces it where its blocks do not divide the row."""
     columns = tensor.shape[-1]
     if columns % wanted.block_size:
-        wanted = TYPES[FALLBACKS.get(wanted.name, wanted.name)]
+        wanted = TYPES[wanted.fallback or wanted.name]
     return TYPES["F16"] if columns % wanted.block_size else wanted
 
 
