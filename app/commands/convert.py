@@ -13,7 +13,16 @@ from exaone4_gguf.hints import Hinting, check_order, completing
 from exaone4_gguf.options import Target
 
 
-@click.command("convert", cls=Hinting)
+class _ListingTypes(Hinting):
+    """A command whose help lists the file types, which are read only when it is asked for."""
+
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does it, with the types in their place."""
+        self.help = (self.help or "").replace("{types}", ", ".join(type_names()))
+        super().format_help_text(ctx, formatter)
+
+
+@click.command("convert", cls=_ListingTypes)
 @click.argument("model_dir")
 @click.argument("out", type=Target())
 @click.option(
@@ -36,7 +45,7 @@ def convert_command(model_dir: str, out: Path, outtype: str, then_verify: bool, 
     MODEL_DIR is a Hugging Face folder, or the id of a repository on the Hugging Face Hub. OUT may be a folder,
     in which the file is named after the model and its type. The types, best first:
 
-    F32, F16, BF16, Q8_0, Q6_K, Q5_K_M, Q5_K_S, Q4_K_M, Q4_K_S, IQ4_NL, Q4_0, IQ4_XS, Q3_K_M, Q2_K
+    {types}
     """
     from exaone4_gguf.converter.convert import convert
 
