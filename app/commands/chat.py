@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +10,23 @@ import click
 
 from exaone4_gguf.hints import Hinting, Text, completing
 from exaone4_gguf.options import LOADING, LOADING_OPTIONS, template_of, text_of, with_options
+from exaone4_gguf.runtime.generate.sampling import PARAMETERS, PRESETS
 
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.generate.request import ChatOptions
 
 
-def _presets() -> Iterable[str]:
-    from exaone4_gguf.runtime.generate.sampling import PRESETS
-
-    return PRESETS
+def _sampling_options() -> Iterator[Callable[..., Any]]:
+    *names, last = PRESETS
+    yield click.option(
+        "--preset",
+        metavar="NAME",
+        shell_complete=completing(lambda: PRESETS),
+        help=f"Sampling: {', '.join(names)} or {last}.",
+    )
+    for name, row in PARAMETERS.items():
+        option = row.option or f"--{name.replace('_', '-')}"
+        yield click.option(option, name, type=row.kind, help=row.help)
 
 
 _ANSWER_OPTIONS = (
@@ -26,20 +34,7 @@ _ANSWER_OPTIONS = (
     click.option("--reasoning-budget", type=int, metavar="N", help="The most tokens of thought."),
     click.option("--reasoning-minimum", type=click.IntRange(min=0), metavar="N", help="The least tokens of thought."),
     click.option("-n", "--predict", "max_tokens", type=int, metavar="N", help="The most tokens of an answer."),
-    click.option(
-        "--preset",
-        metavar="NAME",
-        shell_complete=completing(_presets),
-        help="Sampling: answer, reasoning, steady, korean or greedy.",
-    ),
-    click.option("--temp", "temperature", type=float, help="Temperature; 0 is greedy."),
-    click.option("--top-k", type=int),
-    click.option("--top-p", type=float),
-    click.option("--min-p", type=float),
-    click.option("--seed", type=int, help="For the same answer again."),
-    click.option("--presence-penalty", type=float),
-    click.option("--frequency-penalty", type=float),
-    click.option("--repeat-penalty", type=float),
+    *_sampling_options(),
     click.option(
         "-j", "--json-schema", type=Text(), metavar="SCHEMA", help="Answer with JSON of this schema; {} for any object."
     ),

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from exaone4_gguf.errors import RequestError
 from exaone4_gguf.format.tags import CALL
 from exaone4_gguf.runtime.generate.generation import Constraint
-from exaone4_gguf.runtime.generate.sampling import SAMPLING_NAMES, preset
+from exaone4_gguf.runtime.generate.sampling import PARAMETERS, preset
 from exaone4_gguf.runtime.generate.steering import (
     SWITCH_SPAN,
     SWITCH_WORDS,
@@ -77,7 +77,7 @@ class Request:
         self.options, self._tools = options, tools
         self._budget = options.get("reasoning_budget")
         self.reasoning = bool(options.get("reasoning")) and self._budget != 0
-        chosen = {name: options.get(name) for name in SAMPLING_NAMES}
+        chosen = {name: options.get(name) for name in PARAMETERS}
         self.sampling = preset(options.get("preset"), reasoning=self.reasoning).changed(**chosen)
         self._choice = _choice(options.get("tool_choice") or "auto", tools)
         self.told = () if self._choice == "none" else tools

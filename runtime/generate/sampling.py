@@ -7,64 +7,92 @@ import ctypes
 import math
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, cast
 
 from exaone4_gguf.errors import RuntimeFailure, SamplingError
 from exaone4_gguf.runtime.llama.api import last_error, load_api
-from exaone4_gguf.runtime.llama.model import Model
 
 if TYPE_CHECKING:
     import numpy as np
 
     from exaone4_gguf.runtime.llama.context import Logits
+    from exaone4_gguf.runtime.llama.model import Model
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a field of ``Sampling`` says of itself; checks, options and bodies of requests take it from here.
+
+    ``sampler`` is the function of llama.cpp that makes its sampler, which gets the value and ``arguments`` and is
+    left out where the value is ``off``; the penalties, the temperature and the seed have samplers of their own form.
+    ``option`` is the command line's name, where that is not the field's.
+    """
+
+    kind: type[int] | type[float] = float
+    low: float | None = None
+    high: float | None = None
+    sampler: str | None = None
+    arguments: tuple[int, ...] = ()
+    off: float | None = None
+    option: str | None = None
+    help: str | None = None
+
+    def check(self, name: str, value: object) -> None:
+        """Raises SamplingError for a value of another type, or out of the range."""
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if self.kind is int and (not is_number or isinstance(value, float)):
+            raise SamplingError(f"{name} is {value!r}", field=name, hint="it must be a whole number")
+        if self.low is None or self.high is None:
+            return
+        if not is_number or not self.low <= cast(float, value) <= self.high:
+            hint = f"it must be a number from {self.low:g} to {self.high:g}"
+            raise SamplingError(f"{name} is {value!r}", field=name, hint=hint)
+
+
+def _parameter(default: Any, parameter: Parameter) -> Any:
+    return field(default=default, metadata={"parameter": parameter})
+
+
+_KEEP_ONE = (1,)
+"""The argument of llama.cpp's samplers for the tokens that they leave at least."""
 
 
 @dataclass(frozen=True)
 class Sampling:
     """How the next token is chosen; the names are llama.cpp's and OpenAI's.
 
-    ``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p`` 1 are off. The penalties count the tokens of the
-    whole answer (and of no prompt), as OpenAI's do, not only the last 64. ``seed`` None draws one.
+    ``temperature`` 0 is greedy. ``top_k`` 0 and ``top_p`` 1 are off. The penalties count the tokens
+    of the whole answer (and of no prompt), as OpenAI's do, not only the last 64. ``seed`` None draws
+    one. A new parameter is a field here and a line in ``request.ChatOptions``; the samplers that cut
+    stand in the order in which they do.
     """
 
-    temperature: float = 0.3
-    top_k: int = 40
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repeat_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    seed: int | None = None
+    temperature: float = _parameter(0.3, Parameter(float, 0, 100, option="--temp", help="Temperature; 0 is greedy."))
+    top_k: int = _parameter(40, Parameter(int, 0, 2**31 - 1, sampler="llama_sampler_init_top_k", off=0))
+    top_p: float = _parameter(
+        1.0, Parameter(float, 0, 1, sampler="llama_sampler_init_top_p", arguments=_KEEP_ONE, off=1)
+    )
+    min_p: float = _parameter(
+        0.0, Parameter(float, 0, 1, sampler="llama_sampler_init_min_p", arguments=_KEEP_ONE, off=0)
+    )
+    seed: int | None = _parameter(None, Parameter(int, help="For the same answer again."))
+    presence_penalty: float = _parameter(0.0, Parameter(float, -100, 100))
+    frequency_penalty: float = _parameter(0.0, Parameter(float, -100, 100))
+    repeat_penalty: float = _parameter(1.0, Parameter(float, 1e-3, 100))
 
     def __post_init__(self) -> None:
-        for name in ("top_k", "seed"):
+        for name, parameter in PARAMETERS.items():
             value = getattr(self, name)
-            if not (isinstance(value, int) or (name == "seed" and value is None)) or isinstance(value, bool):
-                raise SamplingError(f"{name} is {value!r}", field=name, hint="it must be a whole number")
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-                raise SamplingError(
-                    f"{name} is {value!r}",
-                    field=name,
-                    hint=f"it must be a number from {low:g} to {high:g}",
-                )
+            if value is not None or name != "seed":
+                parameter.check(name, value)
 
     def changed(self, **values: Any) -> Sampling:
         """The same with other values; None leaves one as it is."""
         return replace(self, **{name: value for name, value in values.items() if value is not None})
 
 
-_RANGES = (
-    ("temperature", 0, 100),
-    ("top_k", 0, 2**31 - 1),
-    ("top_p", 0, 1),
-    ("min_p", 0, 1),
-    ("repeat_penalty", 1e-3, 100),
-    ("presence_penalty", -100, 100),
-    ("frequency_penalty", -100, 100),
-)
+PARAMETERS: dict[str, Parameter] = {row.name: row.metadata["parameter"] for row in fields(Sampling)}
 
 # LG's advice on the model card of EXAONE 4.0: reasoning 0.6 and 0.95; otherwise a temperature below 0.6;
 # a presence penalty of 1.5 where the model degenerates; 0.1 for Korean conversation with the 1.2B.
@@ -76,8 +104,6 @@ PRESETS = {
     "greedy": Sampling(temperature=0.0),
 }
 
-SAMPLING_NAMES = tuple(field.name for field in fields(Sampling))
-
 
 def preset(name: str | None, *, reasoning: bool) -> Sampling:
     """The preset of that name; without one, that for reasoning or for answers.
@@ -85,10 +111,11 @@ def preset(name: str | None, *, reasoning: bool) -> Sampling:
     Raises:
         SamplingError: there is none of that name.
     """
-    found = PRESETS.get(name or ("reasoning" if reasoning else "answer"))
-    if found is None:
+    if not name:
+        return PRESETS["reasoning"] if reasoning else PRESETS["answer"]
+    if name not in PRESETS:
         raise SamplingError(f"there is no preset '{name}'; one of: {', '.join(PRESETS)}")
-    return found
+    return PRESETS[name]
 
 
 class Sampler:
@@ -182,23 +209,28 @@ class Sampler:
             return False
         return _unfinished_character(self._unfinished + self._model.piece(token)) is not None
 
-    def _samplers(self, s: Sampling) -> list[Any]:
+    def _samplers(self, sampling: Sampling) -> list[Any]:
         """In llama.cpp's usual order."""
         api, chain = self._api, []
-        if (s.repeat_penalty, s.presence_penalty, s.frequency_penalty) != (1.0, 0.0, 0.0):
-            penalties = (s.repeat_penalty, s.frequency_penalty, s.presence_penalty)
-            chain.append(api.llama_sampler_init_penalties(self._model.n_vocab, _WHOLE_ANSWER, *penalties))
-        if s.temperature < _COLD:
+        penalties = (
+            sampling.repeat_penalty,
+            sampling.frequency_penalty,
+            sampling.presence_penalty,
+        )
+        if penalties != (1.0, 0.0, 0.0):
+            n_vocab = self._model.n_vocab
+            chain.append(api.llama_sampler_init_penalties(n_vocab, _WHOLE_ANSWER, *penalties))
+        if sampling.temperature < _COLD:
             return [*chain, api.llama_sampler_init_greedy()]
-        if s.top_k:
-            chain.append(api.llama_sampler_init_top_k(s.top_k))
-        if s.top_p < 1:
-            chain.append(api.llama_sampler_init_top_p(s.top_p, 1))
-        if s.min_p > 0:
-            chain.append(api.llama_sampler_init_min_p(s.min_p, 1))
-        chain.append(api.llama_sampler_init_temp(s.temperature))
-        seed = secrets.randbits(32) if s.seed is None else s.seed & 0xFFFF_FFFF
-        return [*chain, api.llama_sampler_init_dist(seed)]
+        for name, parameter in PARAMETERS.items():
+            value = getattr(sampling, name)
+            if parameter.sampler and value != parameter.off:
+                chain.append(getattr(api, parameter.sampler)(value, *parameter.arguments))
+        chain.append(api.llama_sampler_init_temp(sampling.temperature))
+        seed = sampling.seed
+        if seed is None:
+            seed = secrets.randbits(32)
+        return [*chain, api.llama_sampler_init_dist(seed & 0xFFFF_FFFF)]
 
     def _choose(self, logits: Logits) -> int:
         array = self._array(self._ids, logits)

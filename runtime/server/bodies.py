@@ -10,15 +10,17 @@ import json
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
 
 from annotated_types import Ge, Le, Len
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from exaone4_gguf.format.nesting import BODY_LEVELS
+from exaone4_gguf.runtime.generate.sampling import PARAMETERS
 from exaone4_gguf.runtime.server.errors import Problem
 from exaone4_gguf.runtime.server.unsupported import check_supported
 from exaone4_gguf.runtime.text import without_lone_surrogates
 
 Count = Annotated[int, Ge(1), Le(128)]
 Object = dict[str, Any]
+FormT = TypeVar("FormT", bound="Body")
 
 
 class Body(BaseModel):
@@ -34,6 +36,13 @@ class StreamOptions(Body):
     include_usage: bool | None = Field(None, description="A last chunk tells the usage.")
 
 
+def _with_sampling(form: type[FormT]) -> type[FormT]:
+    """The form with a field for each parameter of sampling."""
+    rows: dict[str, Any] = {name: (row.kind | None, None) for name, row in PARAMETERS.items()}
+    return create_model(form.__name__, __base__=form, __doc__=form.__doc__, **rows)
+
+
+@_with_sampling
 class _Sampling(Body):
     """Fields that conversations and texts share; the names of the runtime's own are the runtime's."""
 
@@ -42,14 +51,6 @@ class _Sampling(Body):
     stream_options: StreamOptions | None = None
     n: Count | None = Field(None, description="How many answers; they come one after the other.")
     stop: str | list[str] | None = None
-    seed: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    repeat_penalty: float | None = None
     repetition_penalty: float | None = Field(None, description="vLLM's name for repeat_penalty.")
     preset: str | None = None
     ignore_eos: bool | None = None
@@ -183,10 +184,9 @@ BODIES: tuple[type[Body], ...] = (
     EmbeddingBody,
     ClassifyBody,
 )
-Any_ = TypeVar("Any_", bound=Body)
 
 
-def parsed(raw: bytes, form: type[Any_]) -> Any_:
+def parsed(raw: bytes, form: type[FormT]) -> FormT:
     """The body in its form.
 
     Raises:

@@ -10,7 +10,7 @@ from exaone4_gguf.runtime.chat.answer_stream import AnswerStream
 from exaone4_gguf.runtime.chat.conversing import Conversing
 from exaone4_gguf.runtime.events import Event
 from exaone4_gguf.runtime.generate.request import ChatOptions
-from exaone4_gguf.runtime.generate.sampling import SAMPLING_NAMES
+from exaone4_gguf.runtime.generate.sampling import PARAMETERS
 from exaone4_gguf.runtime.prompt.builder import Prompt
 from exaone4_gguf.runtime.server.bodies import (
     ChatBody,
@@ -41,7 +41,7 @@ EFFORTS: dict[str, tuple[bool, int | None]] = {
 DEFAULT_COMPLETION = 16
 """Tokens that /v1/completions writes where nothing is said: OpenAI's number."""
 
-_SHARED = (*SAMPLING_NAMES, "stop", "preset", "ignore_eos")
+_SHARED = (*PARAMETERS, "stop", "preset", "ignore_eos")
 _CONVERSATIONAL = (
     "tool_choice",
     "parallel_tool_calls",
@@ -115,7 +115,7 @@ def chat_options(body: ChatBody, settings: Settings) -> ChatOptions:
 
     A call is held to its schema (lazy_grammar) where a tool is strict, or where one call at most is wanted.
     """
-    options = {**_of(body, _SHARED), **_of(body, _CONVERSATIONAL), **_reasoning(body, settings)}
+    options = {**_of(body, (*_SHARED, *_CONVERSATIONAL)), **_reasoning(body, settings)}
     strict = any(_is_strict(tool) for tool in body.tools or ())
     options["lazy_grammar"] = bool(body.lazy_grammar) or strict or body.parallel_tool_calls is False
     options["max_tokens"] = _limit(body)
@@ -128,9 +128,9 @@ def chat_options(body: ChatBody, settings: Settings) -> ChatOptions:
 
 def _of(body: ChatBody | CompletionBody, names: Sequence[str]) -> dict[str, Any]:
     given = {name: getattr(body, name) for name in names}
-    if body.repeat_penalty is None:
+    if given["repeat_penalty"] is None:
         given["repeat_penalty"] = body.repetition_penalty
-    if body.top_k == -1:  # clients of llama.cpp and vLLM turn it off so
+    if given["top_k"] == -1:  # clients of llama.cpp and vLLM turn it off so
         given["top_k"] = 0
     return {name: value for name, value in given.items() if value is not None}
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 
+from exaone4_gguf.commands.chat import chat_command
 from exaone4_gguf.errors import RuntimeFailure, SamplingError
-from exaone4_gguf.runtime.generate.sampling import PRESETS, Sampler, Sampling, preset
+from exaone4_gguf.runtime.generate.request import ChatOptions
+from exaone4_gguf.runtime.generate.sampling import PARAMETERS, PRESETS, Sampler, Sampling, preset
+from exaone4_gguf.runtime.llama.api import load_api
 from exaone4_gguf.runtime.llama.model import Model
+from exaone4_gguf.runtime.server.bodies import ChatBody, CompletionBody
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +117,40 @@ def test_a_value_out_of_range_is_named(values: dict[str, float]) -> None:
 def test_an_unknown_preset_lists_the_known_ones() -> None:
     with pytest.raises(SamplingError, match="no preset 'wild'; one of: answer, reasoning"):
         preset("wild", reasoning=False)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_is_in_every_place(name: str) -> None:
+    """What is written by hand, the options' types and the pages, names each row of the table, and what is made has it."""
+    row = PARAMETERS[name]
+    assert set(get_args(get_type_hints(ChatOptions)[name])) == {row.kind, type(None)}
+    assert set(get_args(get_type_hints(Sampling)[name])) <= {row.kind, type(None)}
+    for form in (ChatBody, CompletionBody):
+        assert form.model_fields[name].annotation == row.kind | None
+    (option,) = (param for param in chat_command.params if param.name == name)
+    assert option.opts == [row.option or f"--{name.replace('_', '-')}"]
+    for page in ("chat.md", "server.md"):
+        assert f"`{name}`" in (ROOT / "docs" / page).read_text()
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_a_parameter_is_checked_and_known_to_llama_cpp(name: str) -> None:
+    row = PARAMETERS[name]
+    with pytest.raises(SamplingError, match=f"{name} is 'much'; it must be a "):
+        Sampling(**{name: "much"})  # type: ignore[arg-type]
+    if row.low is not None and row.high is not None:
+        for value in (row.low - 1, row.high + 1):
+            with pytest.raises(SamplingError, match=f"{name} is .*; it must be a number from {row.low:g}"):
+                Sampling(**{name: row.kind(value)})  # type: ignore[arg-type]
+    if row.sampler:
+        made = getattr(load_api(), row.sampler)(row.kind(1), *row.arguments)
+        assert made
+        load_api().llama_sampler_free(made)
+
+
+def test_boards_run_with_the_values_of_the_presets() -> None:
+    script = (ROOT / "edge" / "files" / "run.sh").read_text()
+    for name in ("reasoning", "answer"):
+        values = PRESETS[name]
+        assert f'sampling="--temp {values.temperature:g} --top-p {values.top_p:g}"' in script
+    assert script.count(f"--min-p {PRESETS['answer'].min_p:g} ") == 2
