@@ -199,6 +199,7 @@ PROVEN_BY_THEIR_USERS = {
     "runtime/partial_json/completion.py": "runtime/answer/test_parser.py",
     "runtime/partial_json/lenient.py": "runtime/tools/repair/test_table.py",
     "runtime/partial_json/scanner.py": "runtime/answer/test_parser.py",
+    "runtime/prompt/plain.py": "runtime/prompt/test_messages.py",
     "runtime/remote/worker.py": "runtime/remote/test_remote.py",
     "runtime/schema/check.py": "runtime/tools/test_tool.py",
     "runtime/schema/coerce.py": "runtime/tools/test_tool.py",

@@ -20,8 +20,10 @@ from typing import Any
 
 from exaone4_gguf.errors import MessageError, PromptError
 from exaone4_gguf.format.tags import THINK
-from exaone4_gguf.runtime.prompt.messages import Message, normalized, offered, plain
+from exaone4_gguf.runtime.prompt.messages import normalized, offered
+from exaone4_gguf.runtime.prompt.plain import plain
 from exaone4_gguf.runtime.prompt.template import ChatTemplate
+from exaone4_gguf.runtime.prompt.traps import Message
 
 # Unicode's noncharacters, which no text should hold, then its private ones.
 SEAMS = (*map(chr, range(0xFDD0, 0xFDF0)), *map(chr, range(0xE000, 0xF900)))

@@ -29,7 +29,7 @@ from exaone4_gguf.runtime.events import Event
 from exaone4_gguf.runtime.generate.request import ChatOptions, Request
 from exaone4_gguf.runtime.llama.interrupts import Flag, awaited, checkpoint, in_steps, untorn
 from exaone4_gguf.runtime.llama.model import Model
-from exaone4_gguf.runtime.prompt.messages import plain
+from exaone4_gguf.runtime.prompt.plain import plain
 from exaone4_gguf.runtime.remote.rpc import check_reachable, check_supported, parse_servers
 from exaone4_gguf.runtime.remote.worker import Message, receive, send
 
