@@ -6,10 +6,9 @@ Every event holds in ``raw`` the exact part of the text that it stands for, tags
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import groupby
-from typing import TypeAlias, cast
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,6 @@ class Finish:
 
 
 Event: TypeAlias = Reasoning | Content | Rethought | ToolCallBegin | ToolCallArguments | ToolCallEnd | Finish
-_Text: TypeAlias = Reasoning | Content | ToolCallArguments
 
 
 @dataclass(frozen=True)
@@ -172,45 +170,20 @@ class Message:
     finish_reason: str | None = None
 
 
-def merged(events: Iterable[Event]) -> list[Event]:
-    """The events with adjacent pieces of one kind joined: the same list, however the text was cut."""
-    result: list[Event] = []
-    for kind, group in groupby(events, key=_kind):
-        same = list(group)
-        result += same if kind is None else [_joined(cast("list[_Text]", same))]
-    return result
-
-
-def _kind(event: Event) -> tuple[type[Event], int] | None:
-    """What must be equal for two pieces to be joined; None for an event that stands alone."""
-    if isinstance(event, ToolCallArguments):
-        return ToolCallArguments, event.index
-    if isinstance(event, Reasoning) or (isinstance(event, Content) and event.reason is None):
-        return type(event), 0
-    return None
-
-
-def _joined(pieces: Sequence[_Text]) -> _Text:
-    joined = replace(pieces[0], text="".join(p.text for p in pieces), raw="".join(p.raw for p in pieces))
-    if isinstance(joined, Content):
-        return replace(joined, tokens=tuple(t for p in pieces if isinstance(p, Content) for t in p.tokens))
-    return joined
-
-
 @dataclass
-class _Draft:
-    """A call of which not all events have been seen."""
+class _Unended:
+    """A call whose end has not come: its beginning, and the texts that follow."""
 
     begin: ToolCallBegin
     raw: list[str]
     arguments: list[str] = field(default_factory=list)
 
-    def call(self, repaired: str | None) -> ToolCall:
+    def call(self, repaired: str | None = None) -> ToolCall:
         return ToolCall(self.begin.id, self.begin.name, "".join(self.arguments), repaired)
 
 
 class _Collector:
-    """Puts events together to a message."""
+    """The state of ``collect``: what the events so far make of a message."""
 
     def __init__(self) -> None:
         self.content: list[str] = []
@@ -218,52 +191,42 @@ class _Collector:
         self.calls: list[ToolCall] = []
         self.rejected: list[Rejected] = []
         self.finish_reason: str | None = None
-        self._drafts: dict[int, _Draft] = {}
+        self.unended: dict[int, _Unended] = {}
 
     def add(self, event: Event) -> None:
         match event:
             case Reasoning():
                 self.reasoning.append(event.text)
             case Content():
-                self._add_content(event)
+                self._add_content(event.text, event.reason)
             case Rethought():
-                self._rethink(event.text)
+                self.reasoning = [with_block("".join(self.reasoning), event.text)]
+                self.content, self.calls, self.rejected = [], [], []
+                self.unended = {}
             case Finish():
                 self.finish_reason = event.reason
-            case _:
-                self._add_call(event)
+            case ToolCallBegin():
+                self.unended[event.index] = _Unended(event, [event.raw])
+            case ToolCallArguments():
+                self.unended[event.index].arguments.append(event.text)
+                self.unended[event.index].raw.append(event.raw)
+            case ToolCallEnd():
+                self._end(event)
 
-    def _rethink(self, text: str) -> None:
-        self.reasoning = [with_block("".join(self.reasoning), text)]
-        self.content, self.calls, self.rejected = [], [], []
-        self._drafts = {}
+    def _add_content(self, text: str, reason: str | None) -> None:
+        self.content.append(text)
+        if reason is not None:
+            self.rejected.append(Rejected(text, reason))
 
-    def _add_content(self, event: Content) -> None:
-        self.content.append(event.text)
-        if event.reason is not None:
-            self.rejected.append(Rejected(event.text, event.reason))
-
-    def _add_call(self, event: ToolCallBegin | ToolCallArguments | ToolCallEnd) -> None:
-        if isinstance(event, ToolCallBegin):
-            self._drafts[event.index] = _Draft(event, [event.raw])
-            return
-        draft = self._drafts[event.index]
-        draft.raw.append(event.raw)
-        if isinstance(event, ToolCallArguments):
-            draft.arguments.append(event.text)
-        else:
-            self._end(self._drafts.pop(event.index), event)
-
-    def _end(self, draft: _Draft, end: ToolCallEnd) -> None:
+    def _end(self, end: ToolCallEnd) -> None:
+        call = self.unended.pop(end.index)
         if end.failed is None:
-            self.calls.append(draft.call(end.repaired))
-        else:
-            text = "".join(draft.raw)
-            self._add_content(Content(text if any(self.content) else text.lstrip("\r\n"), reason=end.failed))
-
-    def unended(self) -> Iterator[ToolCall]:
-        """Calls whose end has not come, as they stand."""
-        return (draft.call(None) for draft in self._drafts.values())
+            self.calls.append(call.call(end.repaired))
+            return
+        text = "".join((*call.raw, end.raw))
+        if not any(self.content):
+            text = text.lstrip("\r\n")
+        self._add_content(text, end.failed)
 
 
 def with_block(thoughts: str, block: str) -> str:
@@ -282,7 +245,7 @@ def collect(events: Iterable[Event]) -> Message:
     return Message(
         content="".join(collector.content) or None,
         reasoning_content="".join(collector.reasoning) or None,
-        tool_calls=(*collector.calls, *collector.unended()),
+        tool_calls=(*collector.calls, *(each.call() for each in collector.unended.values())),
         rejected=tuple(collector.rejected),
         finish_reason=collector.finish_reason,
     )

@@ -22,7 +22,7 @@ from exaone4_gguf.runtime.encode.spans import Answer, Tagged, TokenLabel, best_s
 from exaone4_gguf.runtime.encode.texts import (
     Encoded,
     Text,
-    Window,
+    TextWindow,
     checked_length,
     checked_texts,
     cut,
@@ -312,10 +312,10 @@ class Encoder(Loaded):
         start, end = trimmed(context, places[first][0], places[last][1])
         return Answer(context[start:end], start, end, score)
 
-    def _all_questions(self, encoded: Sequence[Encoded], options: EncodeOptions) -> Iterator[Window]:
+    def _all_questions(self, encoded: Sequence[Encoded], options: EncodeOptions) -> Iterator[TextWindow]:
         return chain.from_iterable(self._questions(i, pair, options) for i, pair in enumerate(encoded))
 
-    def _questions(self, i: int, encoded: Encoded, options: EncodeOptions) -> Iterator[Window]:
+    def _questions(self, i: int, encoded: Encoded, options: EncodeOptions) -> Iterator[TextWindow]:
         """A pair's windows: the question, and some of the context, from its token ``first`` on."""
         length, stride = options.get("max_length"), options.get("stride")
         most = checked_length(self.n_ctx, length, stride)
@@ -331,9 +331,9 @@ class Encoder(Loaded):
                 f"that share {shared}"
             )
         for window in cut(i, context, room, shared):
-            yield Window(i, window.first, window.fresh, (*question, *window.ids))
+            yield TextWindow(i, window.first, window.fresh, (*question, *window.ids))
 
-    def _windows_of(self, texts: Sequence[Text], options: EncodeOptions) -> list[Window]:
+    def _windows_of(self, texts: Sequence[Text], options: EncodeOptions) -> list[TextWindow]:
         return self._windows(self._encoded(texts, options), options)
 
     def _encoded(self, texts: Sequence[Text], options: EncodeOptions) -> list[Encoded]:
@@ -343,10 +343,10 @@ class Encoder(Loaded):
             )
         return [encode(self.model, text, control=bool(options.get("control"))) for text in texts]
 
-    def _windows(self, encoded: Sequence[Encoded], options: EncodeOptions) -> list[Window]:
+    def _windows(self, encoded: Sequence[Encoded], options: EncodeOptions) -> list[TextWindow]:
         return windows(self.n_ctx, encoded, length=options.get("max_length"), stride=options.get("stride"))
 
-    def _states(self, cut: Sequence[Window], options: EncodeOptions) -> Iterator[tuple[Window, int, Floats]]:
+    def _states(self, cut: Sequence[TextWindow], options: EncodeOptions) -> Iterator[tuple[TextWindow, int, Floats]]:
         """Hidden states of windows, in pieces: the window, the first of its tokens in the piece, their states."""
         progress = options.get("progress")
         with closing(self._hidden.run([window.ids for window in cut])) as pieces:
@@ -364,7 +364,7 @@ def _free(hidden: HiddenStates, model: Model | None) -> None:
         model.close()
 
 
-def _pooled(pooling: str, window: Window, first: int, states: Floats) -> Floats:
+def _pooled(pooling: str, window: TextWindow, first: int, states: Floats) -> Floats:
     """Those of a window's states, from its token ``first`` on, that a text's vector is made of."""
     if pooling == "mean":
         return states[max(0, window.fresh - first) :]

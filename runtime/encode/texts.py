@@ -27,8 +27,11 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class Window:
-    """Some tokens of text number ``text``, from its token ``first`` on; of ``fresh`` no earlier window tells."""
+class TextWindow:
+    """Some tokens of text number ``text``, from its token ``first`` on.
+
+    No earlier window has its tokens from number ``fresh`` on.
+    """
 
     text: int
     first: int
@@ -89,7 +92,7 @@ def _characters(text: str) -> tuple[list[int], list[int]]:
 
 def windows(
     model_limit: int, encoded: Sequence[Encoded], *, length: int | None = None, stride: int | None = None
-) -> list[Window]:
+) -> list[TextWindow]:
     """Every text as one window, or, with a ``stride``, the long ones as several that share that many tokens.
 
     Args:
@@ -100,7 +103,7 @@ def windows(
         RequestError: a text is empty; TextTooLong: it is too long, and not to be cut.
     """
     most = checked_length(model_limit, length, stride)
-    found: list[Window] = []
+    found: list[TextWindow] = []
     for i, text in enumerate(encoded):
         if not text.ids:
             raise RequestError(f"text {i + 1} is empty: there is nothing to judge")
@@ -132,11 +135,11 @@ def checked_length(model_limit: int, length: int | None, stride: int | None) -> 
     return most
 
 
-def cut(i: int, ids: tuple[int, ...], most: int, stride: int) -> Iterator[Window]:
+def cut(i: int, ids: tuple[int, ...], most: int, stride: int) -> Iterator[TextWindow]:
     """Windows of text number ``i``: of at most ``most`` tokens, each sharing ``stride`` of them with the next."""
     fresh = 0
     for first in range(0, len(ids), most - stride):
-        yield Window(i, first, fresh, ids[first : first + most])
+        yield TextWindow(i, first, fresh, ids[first : first + most])
         fresh = stride
         if first + most >= len(ids):
             return

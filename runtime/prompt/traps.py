@@ -29,7 +29,7 @@ Cure = Callable[[list[Message]], None]
 
 @dataclass(frozen=True)
 class Trap:
-    """What goes wrong, the cure (a function, or the dotted name of one elsewhere), and the file and name of its test."""
+    """What goes wrong, its cure (a function, or the dotted name of one elsewhere), and the node of its test."""
 
     what: str
     cure: Cure | str

@@ -17,10 +17,11 @@ from transformers import AutoTokenizer
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.demo.conversations import CONVERSATIONS, DICE, ROLL_DICE
 from exaone4_gguf.errors import ContextOverflow, Exaone4Error, GGUFError, MessageError, RequestError, RuntimeFailure
-from exaone4_gguf.runtime.events import Content, Event, Finish, ToolCallBegin, collect, merged
+from exaone4_gguf.runtime.events import Content, Event, Finish, ToolCallBegin, collect
 from exaone4_gguf.runtime.exaone4 import Exaone4
 from tests.checkpoints import DEMO, full_config, write_checkpoint
 from tests.converter.tokenizer.test_chat_template import write_named
+from tests.events import merged
 
 HELLO = [{"role": "user", "content": "Hello!"}]
 

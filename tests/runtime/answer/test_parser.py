@@ -27,10 +27,10 @@ from exaone4_gguf.runtime.events import (
     ToolCallBegin,
     ToolCallEnd,
     collect,
-    merged,
 )
 from exaone4_gguf.runtime.partial_json.scanner import JsonScanner, Place
 from tests.conftest import SHARED
+from tests.events import merged
 
 CASES = int(os.environ.get("EXAONE4_CASES", "300"))
 

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from exaone4_gguf.converter.convert import convert
 from exaone4_gguf.runtime.answer.parser import StreamParser
-from exaone4_gguf.runtime.events import Content, Event, Reasoning, Rethought, ToolCallBegin, collect, merged
+from exaone4_gguf.runtime.events import Content, Event, Reasoning, Rethought, ToolCallBegin, collect
 from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.generate.steering import ReasoningMinimum, ThoughtTracker
 from exaone4_gguf.runtime.llama.model import Model
 from exaone4_gguf.runtime.text import Utf8Decoder
 from tests.checkpoints import full_config, write_checkpoint
 from tests.conftest import SHARED
+from tests.events import merged
 from tests.dictation import dictating
 from tests.runtime.answer.test_parser import CASES, ROLL, TOOLS, call, events_of, message, parse, raw
 

@@ -121,7 +121,7 @@ def test_an_unknown_preset_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_is_in_every_place(name: str) -> None:
-    """What is written by hand, the options' types and the pages, names each row of the table, and what is made has it."""
+    """Those that are made from the table, and those written by hand: the options' types and the pages."""
     row = PARAMETERS[name]
     assert set(get_args(get_type_hints(ChatOptions)[name])) == {row.kind, type(None)}
     assert set(get_args(get_type_hints(Sampling)[name])) <= {row.kind, type(None)}
