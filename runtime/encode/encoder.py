@@ -5,11 +5,9 @@ from __future__ import annotations
 import functools
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypedDict, TypeVar, Unpack
@@ -124,10 +122,13 @@ class Encoder(Loaded):
         use_mmap: bool = True,
         head: str | Path | None = None,
     ) -> None:
-        self._owns = not isinstance(path, Model)
-        self.model = path if isinstance(path, Model) else Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
+        own = None
+        if isinstance(path, Model):
+            self.model = path
+        else:
+            self.model = own = Model(path, n_gpu_layers=n_gpu_layers, use_mmap=use_mmap)
         try:
-            self.head = find_head(self.model, None if head is None else Path(head))
+            self.head = find_head(self.model, head)
             self._hidden = HiddenStates(
                 self.model,
                 n_ctx=n_ctx or default_context(self.model),
@@ -137,11 +138,11 @@ class Encoder(Loaded):
             )
             checkpoint()
         except BaseException:
-            if self._owns:
-                self.model.close()
+            if own:
+                own.close()
             raise
         self._turn = threading.RLock()
-        self._free = weakref.finalize(self, _free, self._hidden, self.model if self._owns else None)
+        self._free = weakref.finalize(self, _free, self._hidden, own)
 
     def __repr__(self) -> str:
         size = f"texts of up to {self.n_ctx:,} tokens" if self._free.alive else "closed"
@@ -178,11 +179,11 @@ class Encoder(Loaded):
         """
         if not self._free.alive:
             raise RuntimeFailure("the model is closed")
-        listed = _checked_pairs(texts) if task == QUESTION else checked_texts(texts, pairs=task == SEQUENCE)
-        encoded = self._encoded(listed, options)
         if task == QUESTION:
-            deque(self._all_questions(encoded, options), maxlen=0)
+            encoded = self._encoded(_checked_pairs(texts), options)
+            self._question_windows(encoded, options)
         else:
+            encoded = self._encoded(checked_texts(texts, pairs=task == SEQUENCE), options)
             self._windows(encoded, options)
         return sum(len(text.ids) for text in encoded)
 
@@ -237,10 +238,13 @@ class Encoder(Loaded):
         logits = np.zeros((len(listed), len(head.labels)), np.float32)
         counts = np.zeros((len(listed), 1), np.float32)
         for window, first, states in self._states(self._windows_of(listed, options), options):
-            if 0 <= (at := head.pooled(window.ids) - first) < len(states):
+            at = head.pooled(window.ids) - first
+            if 0 <= at < len(states):
                 logits[window.text] += head.logits(states[at : at + 1])[0]
                 counts[window.text] += 1
-        return [_classified(head, row) for row in head.scores(logits / counts)] if listed else []
+        if not listed:
+            return []
+        return [_classified(head, row) for row in head.scores(logits / counts)]
 
     def tag(self, text: str, **options: Unpack[EncodeOptions]) -> Tagged:
         """A label for each token of a text, and the entities that they make.
@@ -295,7 +299,7 @@ class Encoder(Loaded):
             )
         listed = _checked_pairs(pairs)
         encoded = self._encoded(listed, options)
-        found = list(self._all_questions(encoded, options))
+        found = self._question_windows(encoded, options)
         logits = [np.zeros((len(window.ids), 2), np.float32) for window in found]
         number = {id(window): i for i, window in enumerate(found)}
         for window, first, states in self._states(found, options):
@@ -312,26 +316,31 @@ class Encoder(Loaded):
         start, end = trimmed(context, places[first][0], places[last][1])
         return Answer(context[start:end], start, end, score)
 
-    def _all_questions(self, encoded: Sequence[Encoded], options: EncodeOptions) -> Iterator[TextWindow]:
-        return chain.from_iterable(self._questions(i, pair, options) for i, pair in enumerate(encoded))
-
-    def _questions(self, i: int, encoded: Encoded, options: EncodeOptions) -> Iterator[TextWindow]:
-        """A pair's windows: the question, and some of the context, from its token ``first`` on."""
-        length, stride = options.get("max_length"), options.get("stride")
-        most = checked_length(self.n_ctx, length, stride)
-        question, context = encoded.ids[: encoded.second], encoded.ids[encoded.second :]
-        if not question or not context:
-            raise RequestError(f"text {i + 1}: the {'question' if not question else 'context'} is empty")
-        if len(encoded.ids) > most and stride is None:
-            raise TextTooLong(f"text {i + 1}", len(encoded.ids), most)
-        room, shared = most - len(question), (stride or 0) if len(encoded.ids) > most else 0
-        if room <= shared:
-            raise RequestError(
-                f"text {i + 1}: its question has {len(question)} tokens, which leaves no room for windows of {most} "
-                f"that share {shared}"
-            )
-        for window in cut(i, context, room, shared):
-            yield TextWindow(i, window.first, window.fresh, (*question, *window.ids))
+    def _question_windows(self, encoded: Sequence[Encoded], options: EncodeOptions) -> list[TextWindow]:
+        """Windows of pairs: the question, and some of the context, from its token ``first`` on."""
+        stride = options.get("stride")
+        found: list[TextWindow] = []
+        for i, pair in enumerate(encoded):
+            most = checked_length(self.n_ctx, options.get("max_length"), stride)
+            question, context = pair.ids[: pair.second], pair.ids[pair.second :]
+            if not question:
+                raise RequestError(f"text {i + 1}: the question is empty")
+            if not context:
+                raise RequestError(f"text {i + 1}: the context is empty")
+            shared = 0
+            if len(pair.ids) > most:
+                if stride is None:
+                    raise TextTooLong(f"text {i + 1}", len(pair.ids), most)
+                shared = stride
+            room = most - len(question)
+            if room <= shared:
+                raise RequestError(
+                    f"text {i + 1}: its question has {len(question)} tokens, which leaves no room "
+                    f"for windows of {most} that share {shared}"
+                )
+            windows = cut(i, context, room, shared)
+            found += [replace(window, ids=(*question, *window.ids)) for window in windows]
+        return found
 
     def _windows_of(self, texts: Sequence[Text], options: EncodeOptions) -> list[TextWindow]:
         return self._windows(self._encoded(texts, options), options)

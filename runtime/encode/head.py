@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,9 @@ class Head:
     def logits(self, states: Floats) -> Floats:
         """Of hidden states of shape (tokens, width): (tokens, labels)."""
         found: Floats = states @ self.weight.T
-        return found if self.bias is None else found + self.bias
+        if self.bias is not None:
+            found += self.bias
+        return found
 
     def scores(self, logits: Floats) -> Floats:
         """Probabilities, or for a regression the logits themselves; along the last axis."""
@@ -85,7 +87,7 @@ def softmax(logits: Floats) -> Floats:
     return found
 
 
-def find_head(model: Model, path: Path | None = None) -> Head | None:
+def find_head(model: Model, path: str | Path | None = None) -> Head | None:
     """The head at ``path``, or that which lies beside the base; None where neither is.
 
     Raises:
@@ -94,9 +96,11 @@ def find_head(model: Model, path: Path | None = None) -> Head | None:
     wanted = model.metadata.get(CLASS_KEY, HEADLESS) != HEADLESS
     if path is None and not (wanted and head_path(model.path).is_file()):
         return None
-    place = path or head_path(model.path)
+    place = head_path(model.path) if path is None else Path(path)
+    if not place.exists():
+        raise GGUFError(f"{place}: no such file")
     if not place.is_file():
-        raise GGUFError(f"{place}: {'not a file' if place.exists() else 'no such file'}")
+        raise GGUFError(f"{place}: not a file")
     return read_head(place, model)
 
 
@@ -123,23 +127,24 @@ def read_head(path: Path, model: Model) -> Head:
         GGUFError: it is damaged, no head, or that of another base.
     """
     gguf = read_gguf(path, None)
-    if (architecture := _text(gguf, "general.architecture")) != ARCHITECTURE:
+    architecture = _text(gguf, "general.architecture")
+    if architecture != ARCHITECTURE:
         raise GGUFError(f"{path}: architecture is '{architecture}', not {ARCHITECTURE}: it is no head")
     labels = gguf.get(f"{ARCHITECTURE}.classifier.output_labels")
-    pad_token, width = (gguf.get(f"{ARCHITECTURE}.{key}") for key in ("padding_token_id", "embedding_length"))
+    if not isinstance(labels, list):
+        labels = []
+    bias = None
+    if "cls.output.bias" in gguf.tensors:
+        bias = _tensor(gguf, "cls.output.bias")
     head = Head(
         task=_one_of(gguf, "task", tuple(TASKS)),
-        labels=tuple(map(str, labels)) if isinstance(labels, list) else (),
+        labels=tuple(map(str, labels)),
         activation=_one_of(gguf, "activation", ACTIVATIONS),
-        pad_token=pad_token if isinstance(pad_token, int) else None,
+        pad_token=_number(gguf, "padding_token_id"),
         weight=_tensor(gguf, "cls.output.weight"),
-        bias=_tensor(gguf, "cls.output.bias") if "cls.output.bias" in gguf.tensors else None,
+        bias=bias,
     )
-    return _fitting(path, model, head, width if isinstance(width, int) else 0, _text(gguf, WEIGHTS_ID_KEY))
-
-
-def _fitting(path: Path, model: Model, head: Head, width: int, weights_id: str | None) -> Head:
-    """The head with its matrix in shape, if it is this model's."""
+    width, weights_id = _number(gguf, "embedding_length") or 0, _text(gguf, WEIGHTS_ID_KEY)
     if width != model.n_embd:
         raise GGUFError(f"{path}: it is for hidden states of {width} values; those of {model.path} have {model.n_embd}")
     if weights_id is None or weights_id != model.metadata.get(WEIGHTS_ID_KEY):
@@ -150,13 +155,17 @@ def _fitting(path: Path, model: Model, head: Head, width: int, weights_id: str |
         raise GGUFError(f"{path}: it names {len(head.labels)} labels, its bias has {head.bias.size} values")
     if head.task == QUESTION and len(head.labels) != 2:
         raise GGUFError(f"{path}: an answer has a start and an end, this has {len(head.labels)} rows")
-    weight = head.weight.reshape(len(head.labels), width)
-    return Head(head.task, head.labels, head.activation, head.pad_token, weight, head.bias)
+    return replace(head, weight=head.weight.reshape(len(head.labels), width))
 
 
 def _text(gguf: GGUFFile, key: str) -> str | None:
     value = gguf.get(key)
     return value if isinstance(value, str) else None
+
+
+def _number(gguf: GGUFFile, key: str) -> int | None:
+    value = gguf.get(f"{ARCHITECTURE}.{key}")
+    return value if isinstance(value, int) else None
 
 
 def _one_of(gguf: GGUFFile, key: str, known: tuple[str, ...]) -> str:
@@ -171,8 +180,10 @@ def _tensor(gguf: GGUFFile, name: str) -> Floats:
     import numpy as np
 
     tensor = gguf.tensors.get(name)
-    if tensor is None or tensor.type.name not in _DTYPES:
-        raise GGUFError(f"{gguf.path}: tensor {name} is {'missing' if tensor is None else 'neither F32 nor F16'}")
+    if tensor is None:
+        raise GGUFError(f"{gguf.path}: tensor {name} is missing")
+    if tensor.type.name not in _DTYPES:
+        raise GGUFError(f"{gguf.path}: tensor {name} is neither F32 nor F16")
     found = tensor.rows.reshape(-1).view(_DTYPES[tensor.type.name]).astype(np.float32)
     if not np.isfinite(found).all():
         raise GGUFError(f"{gguf.path}: tensor {name} holds values that are not finite: the file is damaged")

@@ -83,13 +83,13 @@ def classify_lines(encoder: Encoder, lines: Iterable[Line], **options: Unpack[En
         RequestError: as ``embed_lines``.
     """
     method = method_of(encoder)
+    if encoder.head is None:
+        method([])  # it says what is missing, before a line is read
+    task = encoder.head.task if encoder.head else None
 
     def classify(texts: list[Any]) -> list[Result]:
         return [found.to_json() for found in method(texts, **options)]
 
-    if encoder.head is None:
-        classify([])  # it says what is missing, before a line is read
-    task = encoder.head.task if encoder.head else None
     return _results(lines, classify, lambda text: encoder.check([text], task, **options))
 
 
@@ -107,7 +107,8 @@ def _results(
     lines: Iterable[Line], judge: Callable[[list[Any]], list[Result]], check: Callable[[Any], object]
 ) -> Iterator[Result]:
     coming = iter(lines)
-    while some := list(islice(coming, AT_ONCE)):
+    for first in coming:
+        some = [first, *islice(coming, AT_ONCE - 1)]
         try:
             results = judge([line.text for line in some])
         except RequestError as e:
@@ -130,7 +131,9 @@ def _kept(others: Result, result: Result) -> Result:
     """A line's other keys; those that the result has too, a label that is to be found say, are under ``given``."""
     given = {key: other for key, other in others.items() if key in ("line", "given", *result)}
     kept = {key: other for key, other in others.items() if key not in given}
-    return kept | ({"given": given} if given else {})
+    if given:
+        kept["given"] = given
+    return kept
 
 
 def _json_line(number: int, line: str) -> Line:
@@ -145,7 +148,8 @@ def _json_line(number: int, line: str) -> Line:
     for keys in _PAIRS:
         if all(isinstance(value.get(key), str) for key in keys):
             return Line(number, (value[keys[0]], value[keys[1]]), _others(value, keys))
-    if not isinstance(pair := value.get("text_pair", ""), str | None):
+    pair = value.get("text_pair")
+    if not isinstance(pair, str | None):
         raise RequestError(f"line {number}: text_pair is {str(pair)[:40]!r}; it must be text")
     if not isinstance(value.get("text"), str):
         raise RequestError(f"line {number}: it has no text: the keys are text, and text_pair, or question and context")

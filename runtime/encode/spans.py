@@ -86,7 +86,9 @@ def _grouped(tokens: Sequence[TokenLabel]) -> Iterator[list[TokenLabel]]:
 
 
 def _tag(label: str) -> str:
-    return label[2:] if label.startswith(("B-", "I-")) else label
+    if label.startswith(("B-", "I-")):
+        return label[2:]
+    return label
 
 
 def _name(label: str) -> str:
@@ -108,7 +110,7 @@ def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def best_span(starts: Floats, ends: Floats, most: int) -> tuple[int, int, float]:
-    """The tokens, first and last, at most ``most`` of them, with the largest product of probabilities, and that.
+    """The span of at most ``most`` tokens, first and last, whose product of probabilities is largest, and that product.
 
     As transformers' question answering pipeline: ``starts`` and ``ends`` are logits of the context's tokens alone.
     """
@@ -119,6 +121,7 @@ def best_span(starts: Floats, ends: Floats, most: int) -> tuple[int, int, float]
     best = (0, 0, -1.0)
     for size in range(min(most, len(begin))):
         products = begin[: len(begin) - size] * finish[size:]
-        if (score := float(products[at := int(products.argmax())])) > best[2]:
-            best = (at, at + size, score)
+        first = int(products.argmax())
+        if products[first] > best[2]:
+            best = (first, first + size, float(products[first]))
     return best

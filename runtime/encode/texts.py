@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from typing import Any
 
 from exaone4_gguf.errors import RequestError, TextTooLong
@@ -54,7 +53,8 @@ def _checked(i: int, text: Any, pairs: bool) -> Text:
     if pairs and isinstance(text, (tuple, list)) and len(text) == 2 and all(isinstance(part, str) for part in text):
         return (text[0], text[1])
     if not isinstance(text, str):
-        raise RequestError(f"text {i + 1} is {str(text)[:40]!r}; it must be text{' or a pair of texts' * pairs}")
+        wanted = "text or a pair of texts" if pairs else "text"
+        raise RequestError(f"text {i + 1} is {str(text)[:40]!r}; it must be {wanted}")
     return text
 
 
@@ -64,11 +64,11 @@ def encode(model: Model, text: Text, *, control: bool = False) -> Encoded:
     Args:
         control: what reads like a control token is one, as transformers' tokenizer has it.
     """
-    parts = (text,) if isinstance(text, str) else text
     before, after = model.around
-    tokenized = [model.tokenize(part, control=control) for part in parts]
-    ids = (*before, *(i for part in tokenized for i in part), *after)
-    return Encoded(ids, len(before) + len(tokenized[0]) if len(parts) == 2 else 0)
+    if isinstance(text, str):
+        return Encoded((*before, *model.tokenize(text, control=control), *after))
+    first, second = (model.tokenize(part, control=control) for part in text)
+    return Encoded((*before, *first, *second, *after), len(before) + len(first))
 
 
 def offsets(model: Model, text: str, ids: Sequence[int]) -> list[tuple[int, int]]:
@@ -76,18 +76,20 @@ def offsets(model: Model, text: str, ids: Sequence[int]) -> list[tuple[int, int]
 
     A token may be some bytes of a character: it stands for the whole. Tokens around the text stand for none.
     """
-    begins, ends = _characters(text)
-    around = {token for side in model.around for token in side}
-    sizes = [0 if token in around else len(model.piece(token)) for token in ids]
-    places = pairwise(accumulate(sizes, initial=0))
-    return [(begins[a], ends[b - 1]) if b > a else (begins[a], begins[a]) for a, b in places]
-
-
-def _characters(text: str) -> tuple[list[int], list[int]]:
-    """For each byte, the number of its character, and that of the next; one more of the first, for the end."""
-    sizes = [len(c.encode("utf-8", errors="replace")) for c in text]
-    begins = [i for i, size in enumerate(sizes) for _ in range(size)]
-    return [*begins, len(text)], [i + 1 for i in begins]
+    character_of: list[int] = []  # of each byte
+    for i, character in enumerate(text):
+        character_of += [i] * len(character.encode("utf-8", errors="replace"))
+    character_of.append(len(text))
+    found: list[tuple[int, int]] = []
+    at = 0
+    for token in ids:
+        begin = end = character_of[at]
+        size = len(model.piece(token))
+        if size and not any(token in side for side in model.around):
+            at += size
+            end = character_of[at - 1] + 1
+        found.append((begin, end))
+    return found
 
 
 def windows(
@@ -119,7 +121,9 @@ def checked_length(model_limit: int, length: int | None, stride: int | None) -> 
     Raises:
         RequestError: more than can be evaluated, or windows that share all of their tokens.
     """
-    most = model_limit if length is None else length
+    most = length
+    if most is None:
+        most = model_limit
     if not isinstance(most, int) or isinstance(most, bool) or not 0 < most <= model_limit:
         raise RequestError(
             f"max_length is {most!r}",

@@ -122,7 +122,9 @@ class PromptBuilder:
         What the template itself prints is known from a rendering in which messages cannot make a marker. If the
         first try has others, they came to be at the borders of messages, which then get seams as well.
         """
-        template = self._template if options["tools"] is None else self._for_tools
+        template = self._template
+        if options["tools"] is not None:
+            template = self._for_tools
         seam = _unused(json.dumps([turns, options], ensure_ascii=False) + template.source)
         own = self._markers.found(self._render(template, turns, options, seam, self._markers.blunt), seam)
         for change in (self._markers.broken, self._markers.fenced):
@@ -145,7 +147,10 @@ class PromptBuilder:
         def key(text: str) -> str:
             return self._markers.broken(text, seam)
 
-        guarded = [{name: v if name == "role" else _mapped(v, value, key) for name, v in t.items()} for t in turns]
+        guarded = []
+        for turn in turns:
+            others = {name: _mapped(item, value, key) for name, item in turn.items() if name != "role"}
+            guarded.append({"role": turn["role"], **others})
         variables = {name: _mapped(v, value, key) for name, v in options.items()}
         # JSON that is kept to ASCII has the seam escaped
         escaped = rf"\\+u{ord(seam):04x}"
@@ -186,9 +191,12 @@ class _Markers:
         """Broken, and with seams at the ends that may be a part of a marker, with what stands beside them."""
         reach = range(1, min(len(text), self._longest) + 1)
         inside = bool(text) and any(text in marker for marker in self.texts)
-        before = seam if inside or any(text[:n] in self._ends for n in reach) else ""
-        after = seam if inside or any(text[-n:] in self._starts for n in reach) else ""
-        return before + self.broken(text, seam) + after
+        fenced = self.broken(text, seam)
+        if inside or any(text[:n] in self._ends for n in reach):
+            fenced = seam + fenced
+        if inside or any(text[-n:] in self._starts for n in reach):
+            fenced += seam
+        return fenced
 
     def blunt(self, text: str, seam: str) -> str:
         """Fenced, and without the signs that markers are made of: no filter of a template makes one of it."""
@@ -244,8 +252,11 @@ _CUTS = {"exaone4": _is_cut_by_gpt2, "exaone-moe": _is_cut_by_exaone_moe}
 
 
 def _class(character: str) -> str:
+    """What the patterns tell apart: L for letters, N for digits, blanks, and all others."""
+    if character.isspace():
+        return "blank"
     category = unicodedata.category(character)[0]
-    return "blank" if character.isspace() else category if category in "LN" else "other"
+    return category if category in ("L", "N") else "other"
 
 
 def _mapped(value: Any, change: Change, key: Change) -> Any:
@@ -260,7 +271,9 @@ def _mapped(value: Any, change: Change, key: Change) -> Any:
 
 
 def _variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
-    values = plain({} if given is None else given, "template_kwargs")
+    if given is None:
+        return {}
+    values = plain(given, "template_kwargs")
     if not isinstance(values, dict):
         raise MessageError(
             f"expected an object, got {type(given).__name__}",

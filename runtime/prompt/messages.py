@@ -134,9 +134,8 @@ def _part(part: object, where: str) -> Object:
 
 def _is_part(item: object) -> bool:
     """Whether an item of a tool's list is a content part (its type names one of its fields), not data."""
-    item = dumped(item)
-    kind = item.get("type") if isinstance(item, Mapping) else None
-    return isinstance(item, Mapping) and isinstance(kind, str) and kind in item
+    fields = dumped(item)
+    return isinstance(fields, Mapping) and isinstance(fields.get("type"), str) and fields["type"] in fields
 
 
 def _tool_call(given: object, where: str) -> Message:
@@ -154,8 +153,8 @@ def _tool_call(given: object, where: str) -> Message:
         key = "parameters"
     arguments = plain(_required(function, key, inside), f"{inside}.{key}")
     call_id = as_text(call.get("id"), f"{where}.id")
-    wrapped = {"type": "function", "function": {"name": as_unicode(name), "arguments": arguments}}
-    return {"id": call_id, **wrapped} if call_id else wrapped
+    checked = {"id": call_id} if call_id else {}
+    return {**checked, "type": "function", "function": {"name": as_unicode(name), "arguments": arguments}}
 
 
 def _required(fields: Mapping[str, Any], name: str, where: str) -> Any:

@@ -26,7 +26,9 @@ def plain(value: object, where: str, depth: int = 0) -> Any:
     if isinstance(value, str):
         return as_unicode(value)
     if isinstance(value, float):
-        return value if math.isfinite(value) else refuse(where, f"{value} is not a JSON number")
+        if not math.isfinite(value):
+            refuse(where, f"{value} is not a JSON number")
+        return value
     if depth == MESSAGE_LEVELS:
         refuse(where, f"is nested deeper than {MESSAGE_LEVELS}")
     value = dumped(value)
@@ -71,7 +73,9 @@ def as_text(value: object, where: str) -> str:
 def dumped(value: object) -> object:
     """What `model_dump()` gives of an object of pydantic's, which clients hand back; all else as it is."""
     dump = getattr(value, "model_dump", None)
-    return dump() if callable(dump) and not isinstance(value, type) else value
+    if callable(dump) and not isinstance(value, type):
+        return dump()
+    return value
 
 
 def as_unicode(text: str) -> str:

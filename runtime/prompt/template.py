@@ -100,10 +100,12 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 def _is_large(operator: str, left: Any, right: Any) -> bool:
     if isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length(), right.bit_length()
-        return (bits[0] * abs(right) if operator == "**" else sum(bits)) > MAX_BITS
-    pairs = ((left, right), (right, left))
-    return any(isinstance(n, int) and isinstance(x, Sized) and n * len(x) > MAX_CHARACTERS for n, x in pairs)
+        if operator == "**":
+            return left.bit_length() * abs(right) > MAX_BITS
+        return left.bit_length() + right.bit_length() > MAX_BITS
+    if isinstance(right, int):
+        left, right = right, left
+    return isinstance(left, int) and isinstance(right, Sized) and left * len(right) > MAX_CHARACTERS
 
 
 def _compiled(source: str) -> jinja2.Template:
@@ -167,8 +169,9 @@ def _limited(pieces: Iterable[str]) -> Iterator[str]:
 
 def _reason(error: Exception) -> str:
     """What went wrong, on one line: the template's own words, or Python's with the kind of the error."""
-    own = type(error) is jinja2.TemplateError
-    return _shortened(str(error) if own else f"{type(error).__name__}: {error}")
+    if type(error) is jinja2.TemplateError:
+        return _shortened(str(error))
+    return _shortened(f"{type(error).__name__}: {error}")
 
 
 def _shortened(text: str) -> str:

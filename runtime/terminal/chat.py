@@ -137,7 +137,9 @@ def _greet(session: Session, screen: Screen) -> None:
 def _permit(ask: bool) -> Permit:
     if not ask:
         return allow
-    return AskFirst(question) if _is_terminal(sys.stdin) and _is_terminal(sys.stderr) else refuse
+    if _is_terminal(sys.stdin) and _is_terminal(sys.stderr):
+        return AskFirst(question)
+    return refuse
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -86,7 +86,9 @@ def _reasoning_state(session: Session) -> str:
     if not session.options.get("reasoning"):
         return "reasoning is off"
     budget = session.options.get("reasoning_budget")
-    return "reasoning is on" + ("" if budget is None else f", for at most {budget:,} tokens")
+    if budget is None:
+        return "reasoning is on"
+    return f"reasoning is on, for at most {budget:,} tokens"
 
 
 def _tools(session: Session, screen: Screen, argument: str) -> Next:
@@ -99,13 +101,19 @@ def _tools(session: Session, screen: Screen, argument: str) -> Next:
 
 def _signature(tool: Tool) -> str:
     required = tool.schema.get("required", ())
-    return f"{tool.name}({', '.join(name if name in required else f'[{name}]' for name in tool.properties)})"
+    names = [name if name in required else f"[{name}]" for name in tool.properties]
+    return f"{tool.name}({', '.join(names)})"
 
 
 def _system(session: Session, screen: Screen, argument: str) -> Next:
-    if argument:
-        session.system = None if argument == "-" else argument
-    screen.note(f"system: {session.system}" if session.system else "no system prompt")
+    if argument == "-":
+        session.system = None
+    elif argument:
+        session.system = argument
+    if session.system:
+        screen.note(f"system: {session.system}")
+    else:
+        screen.note("no system prompt")
     return Next.READ
 
 
@@ -136,11 +144,11 @@ _SHOWN = 6
 def _copy(session: Session, screen: Screen, argument: str) -> Next:
     if argument not in ("", "code"):
         raise CommandError("write /copy for the last answer, or /copy code for its last block of code")
-    text = session.last_answer
+    text, wanted = session.last_answer, "answer"
     if argument == "code":
-        text = next(reversed(code_blocks(text)), "")
+        text, wanted = next(reversed(code_blocks(text)), ""), "code in the last answer"
     if not text:
-        raise CommandError(f"there is no {'code in the last answer' if argument else 'answer'} to copy")
+        raise CommandError(f"there is no {wanted} to copy")
     screen.copy(text)
     screen.note(f"{len(text):,} characters given to the terminal's clipboard")
     return Next.READ

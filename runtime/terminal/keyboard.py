@@ -76,14 +76,16 @@ def _typed_line(prompt: str) -> str:
         if readline is not None:
             _remember(line)
         return line
-    if (reply := question(prompt)) is None:
+    reply = question(prompt)
+    if reply is None:
         raise EOFError
     return reply
 
 
 def _edited(prompt: str, text: str) -> str:
     """A line that begins with a text, which can be edited."""
-    readline.set_startup_hook((lambda: readline.insert_text(text)) if text else None)
+    if text:
+        readline.set_startup_hook(lambda: readline.insert_text(text))
     try:
         return input(prompt)
     finally:
@@ -103,7 +105,9 @@ def question(text: str) -> str | None:
     if sys.stderr is not None:
         sys.stderr.write(printable(text))
         sys.stderr.flush()
-    line = sys.stdin.readline() if sys.stdin is not None else ""
+    if sys.stdin is None:
+        return None
+    line = sys.stdin.readline()
     return line.rstrip("\n") if line else None
 
 

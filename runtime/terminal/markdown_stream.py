@@ -74,8 +74,9 @@ class MarkdownStream:
         if text.strip():
             if not self._is_first:
                 self._console.print()
+                self._printed += 1
             rendered = _rendered(text)
-            self._printed += self._rows(rendered) + (not self._is_first)
+            self._printed += self._rows(rendered)
             self._is_first = False
             # The terminal breaks long lines of code, and copies them whole.
             self._console.print(rendered, crop=False)
@@ -93,8 +94,10 @@ class MarkdownStream:
                 console=self._console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
             )
             self._live.start()
-        gap = [] if self._is_first else [""]
-        self._live.update(_LastLines([*gap, _rendered(self._text)]), refresh=True)
+        parts: list[RenderableType] = [_rendered(self._text)]
+        if not self._is_first:
+            parts.insert(0, "")  # the line between two blocks
+        self._live.update(_LastLines(parts), refresh=True)
         self._painted_at = time.monotonic()
 
     def _erase(self) -> None:

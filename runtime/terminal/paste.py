@@ -37,12 +37,14 @@ def bind(readline: Any) -> None:
 @contextmanager
 def bracketed() -> Iterator[None]:
     """The terminal marks what is pasted while this lasts, also what is pasted while nobody reads."""
-    wanted = os.environ.get("TERM", "dumb") not in ("dumb", "unknown")
-    _tell("\x1b[?2004h" if wanted else "")
+    if os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
+        yield
+        return
+    _send("\x1b[?2004h")
     try:
         yield
     finally:
-        _tell("\x1b[?2004l" if wanted else "")
+        _send("\x1b[?2004l")
 
 
 def line_with_pastes(prompt: str, read: Callable[[str, str], str]) -> str:
@@ -68,7 +70,10 @@ def line_with_pastes(prompt: str, read: Callable[[str, str], str]) -> str:
 def pasted(source: int) -> str:
     """What comes from a terminal up to the marker, with newlines of one kind, and no NUL, which no line can hold."""
     raw = bytearray()
-    while not raw.endswith(END) and _has_more(source) and (piece := os.read(source, len(END) - _begun(raw))):
+    while not raw.endswith(END) and select.select([source], [], [], _SILENCE)[0]:
+        piece = os.read(source, len(END) - _begun(raw))
+        if not piece:
+            break
         raw += piece
     text = raw.removesuffix(END).decode("utf-8", "replace")
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
@@ -79,18 +84,14 @@ def _begun(raw: bytearray) -> int:
     return next((n for n in range(len(END) - 1, 0, -1) if raw.endswith(END[:n])), 0)
 
 
-def _has_more(source: int) -> bool:
-    return bool(select.select([source], [], [], _SILENCE)[0])
-
-
 def _erase(shown: str) -> None:
     """Take away the line that readline has left, and show nothing of what is coming."""
     columns = max(1, os.get_terminal_size(sys.stdout.fileno()).columns)
     rows = sum(cell_len(line.expandtabs()) // columns + 1 for line in shown.split("\n"))
-    _tell(f"\x1b[{rows}A\r\x1b[J")
+    _send(f"\x1b[{rows}A\r\x1b[J")
 
 
-def _tell(text: str) -> None:
+def _send(text: str) -> None:
     with contextlib.suppress(OSError):
         sys.stdout.write(text)
         sys.stdout.flush()

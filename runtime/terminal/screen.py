@@ -12,6 +12,7 @@ import base64
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum, auto
 from io import StringIO, TextIOWrapper
 from typing import Any, TextIO
@@ -21,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exaone4_gguf.errors import CommandError
-from exaone4_gguf.runtime.events import Content, Event, Reasoning, Rethought, ToolCall, ToolCallEnd, Usage
+from exaone4_gguf.runtime.events import Content, Event, Reasoning, Rethought, ToolCall, ToolCallEnd
 from exaone4_gguf.runtime.partial_json.lenient import UnreadableError, read
 from exaone4_gguf.runtime.prompt.messages import normalized
 from exaone4_gguf.runtime.terminal.markdown_stream import MarkdownStream
@@ -70,9 +71,11 @@ class _Plain:
         self._last = ""
 
     def write(self, text: str) -> None:
-        self._stream.write(f"{self._style}{text}{_RESET}" if self._style else text)
-        self._stream.flush()
         self._last = text[-1:] or self._last
+        if self._style:
+            text = f"{self._style}{text}{_RESET}"
+        self._stream.write(text)
+        self._stream.flush()
 
     def end(self) -> None:
         if self._last not in ("", "\n"):
@@ -161,8 +164,9 @@ class Screen:
 
     def _take_back(self) -> bool:
         """Erase what was said; False if it stays."""
-        text, whole = self._text, self._phase is _Phase.ANSWER and self._n_pieces == 1
-        if not (whole and isinstance(text, MarkdownStream) and text.take_back()):
+        if self._phase is not _Phase.ANSWER or self._n_pieces != 1:
+            return False
+        if not isinstance(self._text, MarkdownStream) or not self._text.take_back():
             return False
         self._phase, self._n_pieces = _Phase.NOTHING, 0
         return True
@@ -174,9 +178,11 @@ class Screen:
     def conversation(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """Show what was said, each message in a line."""
         for message in normalized(messages):
-            called = ", ".join(call["function"]["name"] for call in message.get("tool_calls") or ())
-            text = message.get("content") or (f"calls {called}" if called else "")
-            self.note(f"{message['role']}: {shortened(printable(str(text)))}")
+            text = message["content"]
+            called = [call["function"]["name"] for call in message.get("tool_calls", ())]
+            if called and not text:
+                text = f"calls {', '.join(called)}"
+            self.note(f"{message['role']}: {shortened(printable(str(text or '')))}")
 
     def copy(self, text: str) -> None:
         """Put the text into the clipboard of the terminal (OSC 52).
@@ -229,13 +235,14 @@ class Screen:
         self._phase = phase
         if phase is _Phase.ANSWER:
             self._n_pieces += 1
-            self._text = MarkdownStream(self._console()) if self._out_style else _Plain(self._out)
+            self._text = _Plain(self._out)
+            if self._out_style:
+                self._text = MarkdownStream(Console(file=self._out, force_terminal=True, highlight=False))
+        elif phase is _Phase.THOUGHTS and self._err_style:
+            self._text = _Plain(self._err, _DIM)
         elif phase is _Phase.THOUGHTS:
-            self._text = _Plain(self._err, _DIM if self._err_style else "")
-            self._err.write("" if self._err_style else "<think>\n")
-
-    def _console(self) -> Console:
-        return Console(file=self._out, force_terminal=True, highlight=False)
+            self._text = _Plain(self._err)
+            self._err.write("<think>\n")
 
     def _after_thoughts(self) -> None:
         """A border between thoughts and answer: the style alone, and a blank line, or a tag."""
@@ -246,7 +253,9 @@ class Screen:
 def shortened(text: str) -> str:
     """The text in one line that is not too long."""
     line = " ".join(text.split())
-    return line if len(line) <= _MAX_SHOWN else f"{line[:_MAX_SHOWN]}… ({len(line):,} characters)"
+    if len(line) <= _MAX_SHOWN:
+        return line
+    return f"{line[:_MAX_SHOWN]}… ({len(line):,} characters)"
 
 
 def status_line(turn: Turn, n_ctx: int) -> str:
@@ -254,27 +263,23 @@ def status_line(turn: Turn, n_ctx: int) -> str:
     first, last = turn.usages[0], turn.usages[-1]
     n_tokens = sum(usage.completion_tokens for usage in turn.usages)
     seconds = sum(usage.seconds for usage in turn.usages)
+    rate = n_tokens / seconds if seconds else 0
     used = last.prompt_tokens + last.completion_tokens
     parts = [
         f"{n_tokens:,} tokens",
-        f"{n_tokens / seconds if seconds else 0:.1f} tokens/s",
+        f"{rate:.1f} tokens/s",
         f"first after {first.prompt_seconds:.2f} s",
         f"context {used:,} of {n_ctx:,} ({used / n_ctx:.0%})",
         f"{last.cached_tokens:,} cached",
-        *_drafted(turn.usages),
     ]
+    drafted = sum(usage.drafted_tokens for usage in turn.usages)
+    if drafted:
+        accepted = sum(usage.accepted_tokens for usage in turn.usages)
+        without = sum(usage.seconds * (usage.speedup or 1.0) for usage in turn.usages)
+        parts.append(f"{accepted:,} of {drafted:,} guesses right, {without / seconds:.1f} times as fast")
     if turn.finish_reason in _ENDINGS:
         parts.insert(0, _ENDINGS[turn.finish_reason])
     return f"[{' · '.join(parts)}]"
-
-
-def _drafted(usages: Sequence[Usage]) -> list[str]:
-    """How many guesses were right, and what they brought, if there were any."""
-    drafted = sum(usage.drafted_tokens for usage in usages)
-    accepted = sum(usage.accepted_tokens for usage in usages)
-    seconds = sum(usage.seconds for usage in usages)
-    without = sum(usage.seconds * (usage.speedup or 1.0) for usage in usages)
-    return [f"{accepted:,} of {drafted:,} guesses right, {without / seconds:.1f} times as fast"] if drafted else []
 
 
 _ENDINGS = {"length": "cut off", "cancelled": "stopped", OUT_OF_ROUNDS: "too many rounds of tool calls"}
@@ -285,8 +290,8 @@ def _shown(text: str, stream: TextIO) -> str:
 
 
 def _as_call(call: ToolCall) -> str:
-    try:
+    with suppress(UnreadableError):
         arguments = read(call.arguments)
-    except UnreadableError:
-        arguments = None
-    return as_call(call.name, arguments) if isinstance(arguments, dict) else f"{call.name}({call.arguments})"
+        if isinstance(arguments, dict):
+            return as_call(call.name, arguments)
+    return f"{call.name}({call.arguments})"

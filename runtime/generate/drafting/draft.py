@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Draft:
     """A way in which the text may go on: ``take(n)`` gives its next tokens, at most ``n``.
 
-    Drafts of one ``kind`` are about as often right as one another.
+    Drafts of one ``kind`` share one estimate of how often they are right.
     """
 
     kind: str

@@ -26,7 +26,8 @@ def load_draft_model(path: str | Path, model: Model, *, n_gpu_layers: int) -> Mo
     """
     draft = Model(path, n_gpu_layers=n_gpu_layers)
     try:
-        if why := why_silent(draft):
+        why = why_silent(draft)
+        if why:
             raise GGUFError(f"{why}; it cannot draft")
         _check_vocabulary(draft, model)
     except GGUFError:
@@ -36,16 +37,12 @@ def load_draft_model(path: str | Path, model: Model, *, n_gpu_layers: int) -> Mo
 
 
 def _check_vocabulary(draft: Model, model: Model) -> None:
+    refusal = f"{draft.path}: it cannot draft for {model.path.name}"
     if draft.n_vocab != model.n_vocab:
-        raise GGUFError(
-            f"{draft.path}: it cannot draft for {model.path.name}: {draft.n_vocab} tokens, and there {model.n_vocab}"
-        )
+        raise GGUFError(f"{refusal}: {draft.n_vocab} tokens, and there {model.n_vocab}")
     for token, (mine, its) in enumerate(zip(draft.token_texts, model.token_texts, strict=True)):
         if mine != its:
-            raise GGUFError(
-                f"{draft.path}: it cannot draft for {model.path.name}: token {token} is {_shown(mine)}, and there "
-                f"{_shown(its)}"
-            )
+            raise GGUFError(f"{refusal}: token {token} is {_shown(mine)}, and there {_shown(its)}")
 
 
 def _shown(text: bytes) -> str:
@@ -91,11 +88,13 @@ class DraftModel:
 
     def _take(self, most: int) -> list[int]:
         guesses: list[int] = []
-        while (token := self._likeliest()) is not None:
+        token = self._likeliest()
+        while token is not None:
             guesses.append(token)
             if len(guesses) == most or len(self._context.tokens) == self._context.n_ctx:
                 break
             self._context.append([token])
+            token = self._likeliest()
         return guesses
 
     def _likeliest(self) -> int | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from exaone4_gguf.runtime.generate.drafting.draft import Drafter
-from exaone4_gguf.runtime.generate.drafting.pace import LOOKED_AT, Pace, fitting
+from exaone4_gguf.runtime.generate.drafting.pace import UNEVALUATED, Pace, fitting
 from exaone4_gguf.runtime.llama.context import Context
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Lookahead:
         self._guesses: list[int] = []
         self._kind = ""
         self._row, self._rows = 0, 1
-        self._looked_at: list[int] = []
+        self._unevaluated: list[int] = []
         """Guesses that were not worth an evaluation, to see what becomes of them."""
         if drafters:
             import numpy as np  # here, as importing it takes a tenth of a second
@@ -70,7 +70,9 @@ class Lookahead:
     @property
     def logits(self) -> Logits:
         """The logits after the last token, of shape (n_vocab,): llama.cpp's own memory, until the next token."""
-        return self._context.last_logits(self._rows)[self._row] if self._rows > 1 else self._context.logits
+        if self._rows == 1:
+            return self._context.logits
+        return self._context.last_logits(self._rows)[self._row]
 
     @property
     def room(self) -> int:
@@ -96,23 +98,25 @@ class Lookahead:
     def _was_guessed(self, token: int) -> bool:
         """Whether its logits are there already."""
         if not self._guesses:
-            self._looked_at = self._looked_at[1:] if self._proved(self._looked_at, token) else []
+            self._check(self._unevaluated, token)
             return False
-        if not self._proved(self._guesses, token):
-            self._guesses = []
+        if not self._check(self._guesses, token):
             return False
-        del self._guesses[0]
         self._history[self.n_tokens] = token
         self.n_tokens += 1
         self.gain.accepted += 1
         return True
 
-    def _proved(self, guesses: list[int], token: int) -> bool:
-        """Whether the first of the guesses was right."""
+    def _check(self, guesses: list[int], token: int) -> bool:
+        """Whether the first of the guesses was right: then it is taken off, else all that follow it are wrong too."""
         if not guesses:
             return False
         right = guesses[0] == token
         self._pace.proved(self._kind, right)
+        if right:
+            del guesses[0]
+        else:
+            guesses.clear()
         return right
 
     def _evaluate(self, token: int, room: int) -> None:
@@ -126,24 +130,21 @@ class Lookahead:
         self.n_tokens += 1
         self._guesses, self._row, self._rows = guesses, 0, 1 + len(guesses)
         self._pace.evaluated(self._rows, now - before)
-        self._count(len(guesses), now - before, now - began)
-
-    def _count(self, guesses: int, evaluation: float, whole: float) -> None:
-        gain = self.gain
-        gain.drafted += guesses
-        gain.seconds += whole
+        self.gain.drafted += len(guesses)
+        self.gain.seconds += now - began
         if not guesses:
-            gain.alone += 1
-            gain.seconds_alone += evaluation
+            self.gain.alone += 1
+            self.gain.seconds_alone += now - before
 
     def _draft(self, room: int) -> list[int]:
         """The guesses that are worth an evaluation, of the first drafter that has some."""
         if self._pace.wants_yardstick or room < 1:
             return []
         for drafter in self._drafters:
-            is_asked = drafter.is_free or self._pace.may_ask()
-            if is_asked and (guesses := self._guesses_of(drafter, room)):
-                return guesses
+            if drafter.is_free or self._pace.may_ask():
+                guesses = self._guesses_of(drafter, room)
+                if guesses:
+                    return guesses
         return []
 
     def _guesses_of(self, drafter: Drafter, room: int) -> list[int]:
@@ -154,11 +155,14 @@ class Lookahead:
             return []
         size = self._pace.size(draft.kind, room, is_free=drafter.is_free)
         before = time.perf_counter()
-        guesses = draft.take(size or LOOKED_AT)
+        guesses = draft.take(size or UNEVALUATED)
         if not drafter.is_free:
             now = time.perf_counter()
             self._pace.guessed(len(guesses), now - before, before - began, pays=size > 0)
         if guesses:
             self._kind = draft.kind
-        self._looked_at = [] if size else guesses
-        return guesses[: fitting(len(guesses))] if size else []
+        if not size:
+            self._unevaluated = guesses
+            return []
+        self._unevaluated = []
+        return guesses[: fitting(len(guesses))]

@@ -38,11 +38,11 @@ def _last_match(history: Tokens) -> tuple[int, int]:
     import numpy as np  # here, as importing it takes a tenth of a second
 
     ends = np.flatnonzero(history[:-1] == history[-1])
-    length = 0
+    length = at = 0
     while ends.size:
         length, at = length + 1, int(ends[-1]) + 1
         if length == LONGEST:
             break
         ends = ends[ends >= length]
         ends = ends[history[ends - length] == history[len(history) - 1 - length]]
-    return (length, at) if length else (0, 0)
+    return length, at

@@ -1,8 +1,14 @@
 """How many tokens to guess: what evaluations take, and how often guesses are right, as measured in this answer.
 
-``k`` guesses cost an evaluation of ``k + 1`` tokens and the guessing, and bring as many tokens as are right, and one
-more. Where memory is the limit, several tokens take little longer than one; where arithmetic is, two take almost twice
-as long, and only long runs of right guesses pay. So it is measured, and where guesses do not pay there are none.
+``k`` guesses bring E(p, k) = (1 - p^(k+1)) / (1 - p) tokens, where each is right with probability ``p`` if those
+before it were: the ones that are right, and one more. They cost T(k + 1) + k g seconds, an evaluation of ``k + 1``
+tokens and ``g`` for guessing each. The size is the ``k`` whose rate E / (T + k g) is largest, and 0 where that does
+not reach 1.05 / T(1), the rate without guesses and a margin.
+
+``p`` is counted for each kind of draft, and fades by 0.97 a guess; ``T`` and ``g`` are medians of the last five
+measurements, ``T`` between measured sizes a straight line. Every 64 evaluations one token is evaluated alone, so that
+T(1) stays known. Where memory is the limit, T(k + 1) is little more than T(1); where arithmetic is, T(2) is almost
+twice T(1), and only long runs of right guesses pay.
 """
 
 from __future__ import annotations
@@ -18,10 +24,10 @@ YARDSTICK = 64
 
 _REMEMBERED = 5  # measurements of a size: their median counts
 _WORTH = 1.05  # how much quicker it must be
-_FADING = 0.97  # of what is known about earlier guesses, with each later one
-_IDLE = 0.02  # of the time, for guesses that do not pay
-LOOKED_AT = 4
-"""Guesses of a drafter that takes its time, where they are not worth an evaluation: to see what becomes of them."""
+_FADING = 0.97  # the weight of earlier guesses, with each later one
+_IDLE = 0.02  # the share of the time that guesses which do not pay may take
+UNEVALUATED = 4
+"""Guesses that are made now and then although they do not pay, to notice when they would; they are not evaluated."""
 
 
 @dataclass
@@ -63,7 +69,9 @@ class Pace:
     def evaluated(self, n_tokens: int, seconds: float) -> None:
         """An evaluation of so many tokens took so long."""
         self._seconds.setdefault(n_tokens, deque(maxlen=_REMEMBERED)).append(seconds)
-        self._since_yardstick = 0 if n_tokens == 1 else self._since_yardstick + 1
+        self._since_yardstick += 1
+        if n_tokens == 1:
+            self._since_yardstick = 0
 
     def proved(self, kind: str, right: bool) -> None:
         """A guess of that kind, those before it being right, was right or wrong."""
@@ -78,7 +86,9 @@ class Pace:
         if not self._guessing:
             reading = 0.0
         self._guessing.append(seconds / max(1, n_tokens))
-        self._pause = 0.0 if pays else (seconds + reading) / (_IDLE * statistics.median(self._seconds[1]))
+        self._pause = 0.0
+        if not pays:
+            self._pause = (seconds + reading) / (_IDLE * statistics.median(self._seconds[1]))
 
     def may_ask(self) -> bool:
         """Whether such a drafter is asked for this token."""
@@ -88,12 +98,15 @@ class Pace:
     def size(self, kind: str, room: int, *, is_free: bool) -> int:
         """How many guesses to evaluate, at most ``room``; 0 where it is quicker without."""
         p = self._odds.setdefault(kind, _Odds()).probability
-        each = 0.0 if is_free or not self._guessing else statistics.median_low(self._guessing)
+        each = 0.0
+        if self._guessing and not is_free:
+            each = statistics.median_low(self._guessing)
         known = {n: statistics.median(seconds) for n, seconds in self._seconds.items()}
-        rates = {
-            k: expected_tokens(p, k) / (_estimate(known, k + 1) + k * each) for k in SIZES if k <= min(room, self.most)
-        }
-        best = max(rates, key=lambda k: rates[k], default=0)
+        rates: dict[int, float] = {}
+        for k in SIZES:
+            if k <= min(room, self.most):
+                rates[k] = expected_tokens(p, k) / (_estimate(known, k + 1) + k * each)
+        best = max(rates, key=rates.__getitem__, default=0)
         if not best or rates[best] < _WORTH / known[1]:
             return 0
         # About twice what was measured at the most, so that no evaluation takes surprisingly long.
@@ -106,8 +119,10 @@ def fitting(n_guesses: int) -> int:
 
 
 def expected_tokens(p: float, k: int) -> float:
-    """Of an evaluation with ``k`` guesses, each right with probability ``p`` (Leviathan et al. 2023, equation 1)."""
-    return float(k + 1) if p >= 1 else (1 - p ** (k + 1)) / (1 - p)
+    """The tokens that ``k`` guesses bring, each right with probability ``p`` (Leviathan et al. 2023, equation 1)."""
+    if p >= 1:
+        return float(k + 1)
+    return (1 - p ** (k + 1)) / (1 - p)
 
 
 def _estimate(known: dict[int, float], n_tokens: int) -> float:
@@ -119,8 +134,10 @@ def _estimate(known: dict[int, float], n_tokens: int) -> float:
     if n_tokens in known:
         return known[n_tokens]
     below = max(n for n in known if n < n_tokens)
-    if above := [n for n in known if n > n_tokens]:
+    above = [n for n in known if n > n_tokens]
+    slope = 0.0
+    if above:
         slope = (known[min(above)] - known[below]) / (min(above) - below)
-    else:
-        slope = (known[below] - known[1]) / (2 * (below - 1)) if below > 1 else 0.0
+    elif below > 1:
+        slope = (known[below] - known[1]) / (2 * (below - 1))
     return known[below] + max(0.0, slope) * (n_tokens - below)

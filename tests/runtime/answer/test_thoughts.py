@@ -22,8 +22,8 @@ from exaone4_gguf.runtime.llama.model import Model
 from exaone4_gguf.runtime.text import Utf8Decoder
 from tests.checkpoints import full_config, write_checkpoint
 from tests.conftest import SHARED
-from tests.events import merged
 from tests.dictation import dictating
+from tests.events import merged
 from tests.runtime.answer.test_parser import CASES, ROLL, TOOLS, call, events_of, message, parse, raw
 
 ANSWERS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "thoughtful_answers.json").read_text("utf-8"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from exaone4_gguf.runtime.generate.drafting.pace import LOOKED_AT, SIZES, Pace, expected_tokens, fitting
+from exaone4_gguf.runtime.generate.drafting.pace import SIZES, UNEVALUATED, Pace, expected_tokens, fitting
 
 Seconds = Callable[[int], float]
 
@@ -32,13 +32,13 @@ def rate(seconds: Seconds, p: float, each: float, tokens: int = 2000, most: int 
         if not pace.wants_yardstick and (each == 0 or pace.may_ask()):
             k, asked = pace.size("kind", 100, is_free=each == 0), True
             if each:
-                guesses = k or LOOKED_AT
+                guesses = k or UNEVALUATED
                 pace.guessed(guesses, guesses * each, 0.0, pays=k > 0)
                 clock += guesses * each
         took = seconds(k + 1) * dice.uniform(0.9, 1.1)
         pace.evaluated(k + 1, took)
         clock, made = clock + took, made + 1
-        for _ in range(k or (LOOKED_AT if each else 1) * asked):  # looked at, where they are not worth an evaluation
+        for _ in range(k or (UNEVALUATED if each else 1) * asked):  # looked at, where they are not worth an evaluation
             right = dice.random() < p
             pace.proved("kind", right)
             made += right and k > 0
