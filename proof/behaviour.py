@@ -11,11 +11,10 @@ as well (``weights``).
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING
 
 from exaone4_gguf.errors import GGUFError, RuntimeFailure
 from exaone4_gguf.format.file import GGUFFile
@@ -23,9 +22,8 @@ from exaone4_gguf.format.keys import CACHE_TYPES
 from exaone4_gguf.format.tensor import SourceTensor
 from exaone4_gguf.proof.corpus import PROSE
 from exaone4_gguf.proof.reading.checkpoint import Checkpoint
-from exaone4_gguf.proof.reading.configuration import Configuration
 from exaone4_gguf.proof.reading.names import by_transformers_names
-from exaone4_gguf.proof.report import Finding, Part, judged, not_evaluated
+from exaone4_gguf.proof.report import Finding, Part, evaluated, not_evaluated
 from exaone4_gguf.runtime.llama.context import Context
 from exaone4_gguf.runtime.llama.machine import available_memory, physical_cores
 from exaone4_gguf.runtime.llama.model import Model
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from exaone4_gguf.proof.divergence import Divergence
-    from exaone4_gguf.proof.reference import Reference
+    from exaone4_gguf.proof.reference import Hook, Progress, Reference
 
 NAME = "behaviour"
 
@@ -67,40 +65,40 @@ class Behaviour:
 
     checkpoint: Checkpoint
     tokens: Sequence[int]
-
-    @property
-    def _config(self) -> Configuration:
-        return self.checkpoint.config
+    _hidden: Tensor | None = field(default=None, init=False)
+    """The reference's hidden states with the checkpoint's weights, once a file was compared."""
 
     def weights_used(self) -> int:
-        """How many weights ``check`` will tell its progress of."""
-        blocks = sum(t.n_weights for name, t in self.checkpoint.tensors.items() if ".layers." in name)
+        """How many weights ``check`` will report to its progress."""
+        c = self.checkpoint
+        blocks = sum(t.n_weights for name, t in c.tensors.items() if ".layers." in name)
+        if self._hidden is None:
+            blocks *= 2
         batches = -(-len(self.tokens) // BATCH)
-        passes = 1 if "_of_checkpoint" in self.__dict__ else 2
-        return passes * blocks + 2 * batches * self._config.vocab_size * self._config.hidden_size
+        return blocks + 2 * batches * c.config.vocab_size * c.config.hidden_size
 
     def memory_needed(self, gguf: GGUFFile) -> int:
         """Bytes that llama.cpp takes: the file, which it maps, a cache in 32 bits, and its buffers."""
-        c = self._config
+        c = self.checkpoint.config
         weights = sum(t.rows.nbytes for t in gguf.tensors.values())
         cache = 4 * 2 * c.num_hidden_layers * c.kv_size * (len(self.tokens) + BATCH)
         return weights + cache + _BUFFERS + 4 * 3 * BATCH * c.vocab_size
 
-    def check(self, gguf: GGUFFile, progress: Callable[[int], None] = lambda n: None) -> Part:
+    def check(self, gguf: GGUFFile, progress: Progress = lambda n: None) -> Part:
         """Compare one file. Its tensors must be there, in their shapes."""
-        self._progress = progress
         needed, free = self.memory_needed(gguf), available_memory()
         if free is not None and free < needed:
-            return not_evaluated(NAME, f"llama.cpp needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} are free")
+            reason = f"llama.cpp needs {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} are free"
+            return not_evaluated(NAME, reason)
         try:
-            figures = self._compare(gguf)
+            figures = self._compare(gguf, progress)
         except GGUFError as e:
-            return judged(NAME, "llama.cpp does not run it", [Finding("llama.cpp", str(e))])
+            return evaluated(NAME, "llama.cpp does not run it", [Finding("llama.cpp", str(e))])
         except RuntimeFailure as e:
             return not_evaluated(NAME, str(e))
-        return self._judged(figures)
+        return self._part(figures)
 
-    def _judged(self, figures: Mapping[str, Divergence]) -> Part:
+    def _part(self, figures: Mapping[str, Divergence]) -> Part:
         cost, own, noise = figures["cost"], figures["conversion"], figures["rounding"]
         limit = max(FLOOR, NOISE * noise.mean_kl)
         wrong = []
@@ -111,81 +109,73 @@ class Behaviour:
         if kept and not kept.mean_kl <= FLOOR:
             what = f"mean KL {kept.mean_kl:.2g} between its weights and the checkpoint's, both in the reference"
             wrong.append(Finding("weights", f"{what}; a lossless file has at most {FLOOR:.2g}"))
+        notes = []
+        window = self.checkpoint.config.sliding_window
+        if window is not None and len(self.tokens) <= window:
+            notes.append(f"the window of {window} was not reached; --tokens {window + 128} would")
         summary = (
             f"{own.tokens:,} tokens: mean KL {own.mean_kl:.2g} with the file's own weights (at most {limit:.2g}), "
             f"{cost.mean_kl:.2g} with the checkpoint's"
         )
-        told = {name: asdict(divergence) for name, divergence in figures.items()}
-        return judged(NAME, summary, wrong, self._notes(), told | {"limit": limit})
+        values = {name: asdict(divergence) for name, divergence in figures.items()}
+        return evaluated(NAME, summary, wrong, notes, values | {"limit": limit})
 
-    def _notes(self) -> Iterator[str]:
-        window = self._config.sliding_window
-        if window is not None and len(self.tokens) <= window:
-            yield f"the window of {window} was not reached; --tokens {window + 128} would"
+    def _compare(self, gguf: GGUFFile, progress: Progress) -> dict[str, Divergence]:
+        """How far llama.cpp's logits are from the reference's: with the checkpoint's weights, and with the file's.
 
-    def _compare(self, gguf: GGUFFile) -> dict[str, Divergence]:
-        """Of llama.cpp from the checkpoint, and from the file's weights; of these, rounded and not."""
+        With the file's, the reference computes twice, exact and rounded as llama.cpp does; how far these two are apart
+        is measured as well.
+        """
         import torch
 
         from exaone4_gguf.proof.divergence import Comparison
 
-        names = ["cost", "conversion", "rounding"] + ["weights"] * self._is_lossless(gguf)
-        found = {name: Comparison() for name in names}
+        comparisons = {name: Comparison() for name in ("cost", "conversion", "rounding")}
+        if self._is_lossless(gguf):
+            comparisons["weights"] = Comparison()
         with closing(Model(gguf.parts[0], repack=False)) as loaded, closing(self._context(loaded)) as context:
-            checkpoint, hidden = self._of_checkpoint
-            file, (exact, rounded) = self._of_file(gguf)
-            for first, last, logits in self._batches(context):
-                model, following = torch.from_numpy(logits), torch.tensor(self.tokens[first + 1 : last + 1])
+            checkpoint = self._reference(self.checkpoint.tensors, lambda name, x: x, progress)
+            if self._hidden is None:
+                self._hidden = checkpoint.hidden_states(torch.tensor([self.tokens]))[0]
+            file, (exact, rounded) = self._of_file(gguf, progress)
+            for first in range(0, len(self.tokens), BATCH):
+                batch = self.tokens[first : first + BATCH]
+                last = first + len(batch)
+                context.append(batch, all_logits=True)
+                model = torch.from_numpy(context.last_logits(len(batch)))  # valid until the next batch
+                following = torch.tensor(self.tokens[first + 1 : last + 1])
                 own = file.logits(torch.stack((exact[first:last], rounded[first:last])))
-                right = checkpoint.logits(hidden[first:last])
-                found["cost"].add(right, model, following)
-                found["conversion"].add(own[1], model, following)
-                found["rounding"].add(own[0], own[1], following)
-                if "weights" in found:
-                    found["weights"].add(right, own[0], following)
-        return {name: comparison.figures() for name, comparison in found.items()}
+                right = checkpoint.logits(self._hidden[first:last])
+                comparisons["cost"].add(right, model, following)
+                comparisons["conversion"].add(own[1], model, following)
+                comparisons["rounding"].add(own[0], own[1], following)
+                if "weights" in comparisons:
+                    comparisons["weights"].add(right, own[0], following)
+        return {name: comparison.figures() for name, comparison in comparisons.items()}
 
     def _is_lossless(self, gguf: GGUFFile) -> bool:
         """Whether each tensor has a type that keeps the checkpoint's values."""
         sources = self.checkpoint.gguf_tensors
         return all(gguf.tensors[source.name].type.name in ("F32", source.type.name) for source in sources)
 
-    @functools.cached_property
-    def _of_checkpoint(self) -> tuple[Reference, Tensor]:
-        """The reference with the checkpoint's weights, and its hidden states."""
-        reference = self._reference(self.checkpoint.tensors, lambda name, x: x)
-        return reference, reference.hidden_states(self._ids(1))[0]
-
-    def _of_file(self, gguf: GGUFFile) -> tuple[Reference, Tensor]:
+    def _of_file(self, gguf: GGUFFile, progress: Progress) -> tuple[Reference, Tensor]:
         """The reference with the file's weights, and its hidden states twice: exact, and with inputs rounded."""
         import torch
 
         from exaone4_gguf.proof.rounding import rounded
 
-        tensors = by_transformers_names(gguf.tensors.values(), self._config.num_hidden_layers)
+        tensors = by_transformers_names(gguf.tensors.values(), self.checkpoint.config.num_hidden_layers)
 
         def inputs(name: str, x: Tensor) -> Tensor:
             return torch.stack((x[0], rounded(x[1], tensors[name].type)))
 
-        reference = self._reference(tensors, inputs)
-        return reference, reference.hidden_states(self._ids(2))
+        reference = self._reference(tensors, inputs, progress)
+        return reference, reference.hidden_states(torch.tensor([self.tokens, self.tokens]))
 
-    def _reference(self, tensors: Mapping[str, SourceTensor], inputs: Any) -> Reference:
+    def _reference(self, tensors: Mapping[str, SourceTensor], inputs: Hook, progress: Progress) -> Reference:
         from exaone4_gguf.proof.reference import Reference, Weights
 
-        return Reference(self._config, Weights(tensors), inputs, lambda n: self._progress(n))
-
-    def _ids(self, copies: int) -> Tensor:
-        import torch
-
-        return torch.tensor([list(self.tokens)] * copies)
-
-    def _batches(self, context: Context) -> Iterator[tuple[int, int, Any]]:
-        """Where each batch begins and ends, and llama.cpp's logits after its tokens, valid until the next."""
-        for first in range(0, len(self.tokens), BATCH):
-            batch = self.tokens[first : first + BATCH]
-            context.append(batch, all_logits=True)
-            yield first, first + len(batch), context.last_logits(len(batch))
+        return Reference(self.checkpoint.config, Weights(tensors), inputs, progress)
 
     def _context(self, model: Model) -> Context:
         """A cache in 32 bits, without flash attention: what llama.cpp would round there is no matter of the file."""

@@ -49,12 +49,12 @@ _SMALLEST = {"F32": 1e-44, "F16": 6e-8, "BF16": 1e-40}
 """One step of each type, relative and at zero: what rounding another way than to the nearest can change."""
 _TINY = 1e-30
 _KEPT = 4
-"""Places that are remembered by name."""
+"""Places of wrong blocks that are kept."""
 
 
 @dataclass
 class Tally:
-    """What was found in the blocks of one tensor so far; the sums are of squares.
+    """Counts and sums of squares over the blocks of one tensor so far.
 
     ``made`` blocks were made again, of which ``equal`` came out the same. ``worse`` and ``wrong`` count the blocks
     that fail the strict and the lenient comparison, and ``worse_at`` and ``wrong_at`` are the first of them, as
@@ -73,11 +73,21 @@ class Tally:
     wrong_at: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
-        """Take in what was found in other rows."""
+        """Add the counts and sums of other rows."""
         for name in ("blocks", "made", "equal", "error", "expected", "energy", "worse", "wrong"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.worse_at = sorted(self.worse_at + other.worse_at)[:_KEPT]
         self.wrong_at = sorted(self.wrong_at + other.wrong_at)[:_KEPT]
+
+    @property
+    def relative_error(self) -> float:
+        """The root mean square of the file's errors over that of the values."""
+        return _root_ratio(self.error, self.energy)
+
+    @property
+    def expected_error(self) -> float:
+        """The same of the errors that blocks made here have."""
+        return _root_ratio(self.expected, self.energy)
 
     @property
     def all_equal(self) -> bool:
@@ -88,6 +98,12 @@ class Tally:
     def mostly_equal(self) -> bool:
         """The file was made by the same algorithm as ours."""
         return self.equal >= 0.9 * self.made and self.made > 0
+
+
+def _root_ratio(error: float, energy: float) -> float:
+    if energy == 0:
+        return 0.0
+    return float((error / energy) ** 0.5)
 
 
 def compare(
@@ -175,17 +191,19 @@ def resemblance(type: TensorType) -> float:
 
 
 def _places(flags: Flags, first: int, width: int) -> list[tuple[int, int]]:
-    return [(first + int(row), int(block) * width) for row, block in np.argwhere(flags)[:_KEPT]] if flags.any() else []
+    return [(first + int(row), int(block) * width) for row, block in np.argwhere(flags)[:_KEPT]]
 
 
 def _compare_floats(
     original: Bytes, stored: Bytes, source: TensorType, type: TensorType, first: int, tolerance: float
 ) -> Tally:
     """Values that are stored as they are: the same bytes, or as near as the type's rounding."""
-    made = original if source == type else kernels.convert(original, source, type)
+    made = original
+    if source != type:
+        made = kernels.convert(original, source, type)
     if np.array_equal(made, stored):
         return _all_equal(kernels.dequantize(original, source), made, type)
-    a, b, c = (kernels.dequantize(r, t) for r, t in ((original, source), (stored, type), (made, type)))
+    a, b, c = kernels.dequantize(original, source), kernels.dequantize(stored, type), kernels.dequantize(made, type)
     exact = a == c
     allowed = np.where(exact, tolerance * np.abs(a), _FLOAT_STEP[type.name] * np.abs(a) + _SMALLEST[type.name])
     equal = (b == c) | (np.abs(a - b) <= tolerance * np.abs(a))

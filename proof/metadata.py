@@ -15,36 +15,39 @@ import numpy as np
 from exaone4_gguf.format.file import GGUFFile
 from exaone4_gguf.format.keys import ARCHITECTURE, WINDOWED_DEPTH
 from exaone4_gguf.proof.reading.configuration import Configuration
-from exaone4_gguf.proof.report import Finding, Part, judged
+from exaone4_gguf.proof.report import Finding, Part, evaluated, first_difference
 
 NAME = "metadata"
 
 NEXTN = "nextn_predict_layers"
 """The last blocks, which llama.cpp stores for next-token prediction and does not run: no part of the depth."""
 
-_REQUIRED = object()
-Default = Callable[[Configuration, GGUFFile], Any]
+Value = Any
+"""A key's value, in whatever type the file has it."""
+
+Default = Callable[[Configuration, GGUFFile], Value]
 
 
 @dataclass(frozen=True)
 class Rule:
     """A key (without the architecture), what it must mean, and what its absence means to llama.cpp.
 
-    ``shapes`` is true where another value would make llama.cpp read the tensors in another shape.
+    ``absent`` is None where llama.cpp requires the key. ``shapes`` is true where another value would make llama.cpp
+    read the tensors in another shape.
     """
 
     key: str
-    expected: Callable[[Configuration], Any]
-    absent: Any = _REQUIRED
+    expected: Callable[[Configuration], Value]
+    absent: Default | None = None
     shapes: bool = False
 
 
 def _own(key: str, otherwise: Default) -> Default:
-    """What another key of the file says."""
+    """The default that another key of the file gives."""
     return lambda c, gguf: _value(gguf, key, otherwise(c, gguf))
 
 
-def _head_dim(c: Configuration, gguf: GGUFFile) -> Any:
+def _head_dim(c: Configuration, gguf: GGUFFile) -> Value:
     """The default of the key and value lengths."""
     return c.hidden_size // c.num_attention_heads
 
@@ -52,11 +55,13 @@ def _head_dim(c: Configuration, gguf: GGUFFile) -> Any:
 def n_nextn(gguf: GGUFFile) -> int:
     """How many blocks are for next-token prediction."""
     value = gguf.get(f"%s.{NEXTN}", 0)
-    return value if isinstance(value, int) and value > 0 else 0
+    if not isinstance(value, int):
+        return 0
+    return max(0, value)
 
 
 def _is_windowed(gguf: GGUFFile) -> bool:
-    """Llama.cpp decides by the depth alone."""
+    """Whether llama.cpp uses a window: it decides by the depth alone."""
     return bool(_value(gguf, "block_count", 0) == WINDOWED_DEPTH)
 
 
@@ -108,16 +113,14 @@ def check_metadata(config: Configuration, gguf: GGUFFile) -> Part:
     wrong = [Finding(f"{ARCHITECTURE}.{rule.key}", what) for rule in RULES for what in _difference(rule, config, gguf)]
     wrong += [Finding(f"{ARCHITECTURE}.block_count", what) for what in _not_run_by_llama_cpp(config)]
     right = len(RULES) - len({finding.where for finding in wrong})
-    return judged(NAME, f"{right} of {len(RULES)} keys mean what config.json says", wrong, _notes(gguf))
-
-
-def _notes(gguf: GGUFFile) -> Iterator[str]:
+    notes = []
     known = {f"{ARCHITECTURE}.{key}" for key in (*(rule.key for rule in RULES), NEXTN)}
     foreign = [key for key in gguf.metadata if key.startswith(f"{ARCHITECTURE}.") and key not in known]
     if foreign:
-        yield f"llama.cpp's exaone4 does not read {', '.join(foreign)}"
-    if n := n_nextn(gguf):
-        yield f"blocks for next-token prediction: {n}, which llama.cpp does not run"
+        notes.append(f"llama.cpp's exaone4 does not read {', '.join(foreign)}")
+    if n_nextn(gguf):
+        notes.append(f"blocks for next-token prediction: {n_nextn(gguf)}, which llama.cpp does not run")
+    return evaluated(NAME, f"{right} of {len(RULES)} keys mean what config.json says", wrong, notes)
 
 
 def shape_faults(config: Configuration, gguf: GGUFFile) -> list[str]:
@@ -128,34 +131,40 @@ def shape_faults(config: Configuration, gguf: GGUFFile) -> list[str]:
 def _difference(rule: Rule, config: Configuration, gguf: GGUFFile) -> Iterator[str]:
     expected = rule.expected(config)
     value = _value(gguf, rule.key, None)
-    if value is None and rule.absent is _REQUIRED:
-        yield f"missing; config.json says {_shown(expected)}"
-        return
-    told = value is not None
-    value = value if told else rule.absent(config, gguf)
+    taken = "is"
+    if value is None:
+        if rule.absent is None:
+            yield f"missing; config.json says {_shown(expected)}"
+            return
+        taken, value = "missing, which llama.cpp takes for", rule.absent(config, gguf)
     if not _means(value, expected, config.num_hidden_layers):
-        taken = "is" if told else "missing, which llama.cpp takes for"
-        yield f"{taken} {_shown(value)}; config.json says {_shown(expected)}{_first_layer(value, expected)}"
+        what = f"{taken} {_shown(value)}; config.json says {_shown(expected)}"
+        if isinstance(value, list) and isinstance(expected, list):
+            what += f" (the first difference is in layer {first_difference(value, expected)})"
+        yield what
 
 
 def _not_run_by_llama_cpp(config: Configuration) -> Iterator[str]:
     """What llama.cpp would load without a word and compute wrong, so that no file of it can be right."""
     n_layers, window = config.num_hidden_layers, config.sliding_window
     if (window is not None) != (n_layers == WINDOWED_DEPTH):
-        has = "no window" if window is None else f"a sliding window of {window}"
-        does = "always" if n_layers == WINDOWED_DEPTH else "never"
+        has, does = f"a sliding window of {window}", "never"
+        if window is None:
+            has, does = "no window", "always"
         yield f"the model has {n_layers} layers and {has}, but at that depth llama.cpp {does} uses a window"
     elif window is not None and not any(config.sliding_layers):
         yield f"the model has a sliding window of {window}, but no layer that slides: llama.cpp ends its process on it"
 
 
-def _value(gguf: GGUFFile, key: str, default: Any) -> Any:
-    """A key's value; of the block count, that of the blocks which are run."""
+def _value(gguf: GGUFFile, key: str, default: Value) -> Value:
+    """A key's value; as the block count, the number of blocks that are run."""
     value = gguf.get(f"%s.{key}", default)
-    return value - n_nextn(gguf) if key == "block_count" and isinstance(value, int) else value
+    if key == "block_count" and isinstance(value, int):
+        value -= n_nextn(gguf)
+    return value
 
 
-def _means(value: Any, expected: Any, n_layers: int) -> bool:
+def _means(value: Value, expected: Value, n_layers: int) -> bool:
     """Whether the file's value is the expected one: floats as 32 bits hold them, a list or one value for all layers."""
     if isinstance(expected, tuple):
         return any(_means(value, choice, n_layers) for choice in expected)
@@ -169,7 +178,7 @@ def _means(value: Any, expected: Any, n_layers: int) -> bool:
     return bool(value == expected)
 
 
-def _per_layer(value: Any, n_layers: int) -> list[int] | None:
+def _per_layer(value: Value, n_layers: int) -> list[int] | None:
     """A pattern as llama.cpp reads it: an array, or a number N for "each N-th is full" (set_swa_pattern)."""
     if isinstance(value, int) and not isinstance(value, bool):
         return [int(value == 0 or i % value < value - 1) for i in range(n_layers)]
@@ -178,18 +187,10 @@ def _per_layer(value: Any, n_layers: int) -> list[int] | None:
     return [int(item) for item in value[:n_layers]]
 
 
-def _first_layer(value: Any, expected: Any) -> str:
-    """Where two patterns part."""
-    if not isinstance(value, list) or not isinstance(expected, list):
-        return ""
-    pairs = enumerate(zip(value, expected, strict=False))
-    at = next((i for i, (a, b) in pairs if a != b), min(len(value), len(expected)))
-    return f" (the first difference is in layer {at})"
-
-
-def _shown(value: Any) -> str:
+def _shown(value: Value) -> str:
     if isinstance(value, tuple):
         return " or ".join(_shown(v) for v in value)
     if isinstance(value, list):
-        return "".join("01"[bool(v)] for v in value[:8]) + ("..." if len(value) > 8 else "")
+        flags = "".join(str(int(bool(flag))) for flag in value[:8])
+        return f"{flags}..." if len(value) > 8 else flags
     return f"{value:g}" if isinstance(value, float) else str(value)

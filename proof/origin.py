@@ -40,7 +40,7 @@ def quantized_before(source: SourceTensor, file: SourceTensor) -> tuple[str, flo
     rows = _some_rows(len(source.rows), max(1, _SAMPLE * len(source.rows) // max(1, source.n_weights)))
     values = kernels.dequantize(source.rows[rows], source.type)
     error = kernels.dequantize(file.rows[rows], file.type) - values
-    found = []
+    best: tuple[str, float] | None = None
     for name in INTERMEDIATE:
         if name in (file.type.name, SAME_GRID.get(file.type.name)) or values.shape[1] % TYPES[name].block_size:
             continue
@@ -48,9 +48,10 @@ def quantized_before(source: SourceTensor, file: SourceTensor) -> tuple[str, flo
         whole, part = float((error * error).sum()), float((first * first).sum())
         share = float((error * first).sum()) / max(_TINY, part)
         chance = (whole / max(_TINY, part) / error.size) ** 0.5
-        if share >= QUANTIZED_BEFORE and chance < _CHANCE:
-            found.append((part / max(_TINY, whole), name))
-    return max(((name, size) for size, name in found), key=lambda f: f[1], default=None)
+        size = part / max(_TINY, whole)
+        if share >= QUANTIZED_BEFORE and chance < _CHANCE and (best is None or size > best[1]):
+            best = name, size
+    return best
 
 
 def whose(file: SourceTensor, source: SourceTensor, others: Iterable[SourceTensor]) -> str:
@@ -61,11 +62,9 @@ def whose(file: SourceTensor, source: SourceTensor, others: Iterable[SourceTenso
     if (alike > _ALIKE).all():
         return ""
     for other in others:
-        if (
-            other.shape == source.shape
-            and other.name != source.name
-            and (_likeness(stored, other, rows) > _ALIKE).all()
-        ):
+        if other.shape != source.shape or other.name == source.name:
+            continue
+        if (_likeness(stored, other, rows) > _ALIKE).all():
             return f"it holds the values of {other.name}"
     return _reordered(stored, source, rows)
 
@@ -76,16 +75,14 @@ def _reordered(stored: Floats, source: SourceTensor, rows: list[int]) -> str:
     at = np.zeros(len(rows), np.int64)
     for first in range(0, len(source.rows), 4096):
         part = _normalized(kernels.dequantize(source.rows[first : first + 4096], source.type))
-        found = stored @ part.T
-        better = found.max(1) > best
-        at[better], best[better] = first + found.argmax(1)[better], found.max(1)[better]
-    moved = [
-        (row, int(to)) for row, to, likeness in zip(rows, at, best, strict=True) if likeness > _ALIKE and row != to
-    ]
+        likeness = stored @ part.T
+        better = likeness.max(1) > best
+        at[better], best[better] = first + likeness.argmax(1)[better], likeness.max(1)[better]
+    moved = np.flatnonzero((best > _ALIKE) & (at != rows))
     if len(moved) < 2:
         return ""
-    row, to = moved[0]
-    return f"its rows are in another order: row {row} holds the checkpoint's row {to}"
+    i = moved[0]
+    return f"its rows are in another order: row {rows[i]} holds the checkpoint's row {at[i]}"
 
 
 def _likeness(stored: Floats, tensor: SourceTensor, rows: list[int]) -> Floats:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,9 @@ class Verdict(StrEnum):
     NOT_EVALUATED = "not evaluated"
 
 
+Figures = Mapping[str, Any]
+"""What a part measured, for programs and pictures, in JSON's types."""
+
 ANOTHER_MODEL = "another model"
 """Where a finding stands for all the others of its part."""
 
@@ -25,6 +28,12 @@ def together(verdicts: Iterable[Verdict]) -> Verdict:
     """One failure fails all; else one part that was not evaluated leaves all not evaluated."""
     found = set(verdicts)
     return next((v for v in (Verdict.FAILED, Verdict.NOT_EVALUATED) if v in found), Verdict.PASSED)
+
+
+def first_difference(a: Sequence[object], b: Sequence[object]) -> int:
+    """The first index at which two sequences differ; where one begins the other, the length of the shorter."""
+    pairs = enumerate(zip(a, b, strict=False))
+    return next((i for i, (x, y) in pairs if x != y), min(len(a), len(b)))
 
 
 @dataclass(frozen=True)
@@ -39,8 +48,7 @@ class Finding:
 class Part:
     """A part of the verification.
 
-    ``summary`` is one line; ``notes`` are what a reader should know and what decides nothing; ``figures`` are for
-    programs and pictures, in JSON's types.
+    ``summary`` is one line; ``notes`` are what a reader should know and what decides nothing.
     """
 
     name: str
@@ -48,29 +56,20 @@ class Part:
     summary: str
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
-    figures: Mapping[str, Any] = field(default_factory=dict)
+    figures: Figures = field(default_factory=dict)
 
 
-def judged(
-    name: str,
-    summary: str,
-    findings: Iterable[Finding],
-    notes: Iterable[str] = (),
-    figures: Mapping[str, Any] | None = None,
+def evaluated(
+    name: str, summary: str, findings: Sequence[Finding], notes: Iterable[str] = (), figures: Figures | None = None
 ) -> Part:
-    """A part that ran to its end: it failed if anything was found."""
-    found = tuple(findings)
-    return Part(name, Verdict.FAILED if found else Verdict.PASSED, summary, found, tuple(notes), figures or {})
+    """A part that ran to its end: it failed if anything is wrong."""
+    verdict = Verdict.FAILED if findings else Verdict.PASSED
+    return Part(name, verdict, summary, tuple(findings), tuple(notes), figures or {})
 
 
-def not_evaluated(name: str, reason: str, notes: Iterable[str] = ()) -> Part:
+def not_evaluated(name: str, reason: str) -> Part:
     """A part that could not run."""
-    return Part(name, Verdict.NOT_EVALUATED, reason, notes=tuple(notes))
-
-
-def noted(part: Part, note: str) -> Part:
-    """The part with one more note."""
-    return replace(part, notes=(*part.notes, note))
+    return Part(name, Verdict.NOT_EVALUATED, reason)
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class FileReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Of all parts."""
+        """The worst verdict of all parts."""
         return together(part.verdict for part in self.parts)
 
     @property
@@ -94,7 +93,7 @@ class FileReport:
         findings = (finding for part in self.parts for finding in part.findings)
         return next((finding.what for finding in findings if finding.where == ANOTHER_MODEL), "")
 
-    def figures(self, name: str) -> Mapping[str, Any]:
+    def figures(self, name: str) -> Figures:
         """The figures of a part; empty if it did not run."""
         return next((part.figures for part in self.parts if part.name == name), {})
 
@@ -108,18 +107,20 @@ class Report:
 
     @property
     def verdict(self) -> Verdict:
-        """Of all files."""
+        """The worst verdict of all files."""
         return together(file.verdict for file in self.files)
 
     def to_json(self) -> dict[str, Any]:
         """The report in JSON's types, with the verdicts; a number that is not finite is null, as JSON has none."""
-        files = [_finite(asdict(file)) | {"verdict": file.verdict} for file in self.files]
+        files = [_finite(asdict(file) | {"verdict": file.verdict}) for file in self.files]
         return {"model": self.model, "verdict": self.verdict, "files": files}
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, Mapping):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

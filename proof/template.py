@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from exaone4_gguf.errors import ChatTemplateError
 from exaone4_gguf.format.file import GGUFFile
 from exaone4_gguf.format.values import Metadata
 from exaone4_gguf.proof.corpus import CONVERSATIONS, Conversation
-from exaone4_gguf.proof.report import Finding, Part, Verdict, judged, not_evaluated
+from exaone4_gguf.proof.reading.quiet import first_line
+from exaone4_gguf.proof.reading.vocabulary import OwnTokenizer
+from exaone4_gguf.proof.report import Finding, Part, evaluated, first_difference, not_evaluated
 from exaone4_gguf.runtime.prompt.template import ChatTemplate
 
 NAME = "template"
@@ -18,16 +20,16 @@ DEFAULT = "default"
 _KEY = "tokenizer.chat_template"
 
 
-def own_templates(own: Any) -> dict[str, str]:
-    """The templates of a tokenizer of transformers, by the keys of GGUF."""
-    found = own.chat_template or {}
-    named = found if isinstance(found, dict) else {DEFAULT: found}
-    return {_KEY if name == DEFAULT else f"{_KEY}.{_safe(name)}": text for name, text in named.items()}
-
-
-def _safe(name: str) -> str:
-    """A name as gguf-py writes it into a key (GGUFWriter.add_chat_template)."""
-    return "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+def own_templates(own: OwnTokenizer) -> dict[str, str]:
+    """The templates of a folder's tokenizer, by the keys that gguf-py gives them (GGUFWriter.add_chat_template)."""
+    named = own.chat_template or {}
+    if not isinstance(named, dict):
+        named = {DEFAULT: named}
+    found = {}
+    for name, text in named.items():
+        safe = re.sub("[^A-Za-z0-9]", "_", name)
+        found[_KEY if name == DEFAULT else f"{_KEY}.{safe}"] = text
+    return found
 
 
 def templates(metadata: Metadata) -> dict[str, str]:
@@ -36,34 +38,44 @@ def templates(metadata: Metadata) -> dict[str, str]:
     return {key: str(metadata[key].data) for key in keys}
 
 
-def check_template(expected: Mapping[str, str], gguf: GGUFFile, own: Any) -> Part:
+def check_template(expected: Mapping[str, str], gguf: GGUFFile, own: OwnTokenizer | None) -> Part:
     """Compare every template's text, and its renderings with transformers'.
 
     Args:
         expected: the folder's templates, by the keys of GGUF.
-        own: the folder's tokenizer in transformers, or None.
+        own: the folder's tokenizer; None without transformers.
     """
     found = templates(gguf.metadata)
     wrong = list(_wrong_texts(expected, found))
     both = sorted(expected.keys() & found.keys())
     if not both:
-        return judged(NAME, "missing" if expected else "the folder has no chat template", wrong)
+        return evaluated(NAME, "missing" if expected else "the folder has no chat template", wrong)
+    if own is None and wrong:
+        return evaluated(NAME, "the texts differ", wrong)
     if own is None:
-        missing = "transformers is not installed: pip install 'exaone4-gguf[reference]'"
-        return judged(NAME, "the texts differ", wrong) if wrong else not_evaluated(NAME, missing)
-    named = len(expected) > 1
-    pairs = [(key, c, *_rendered(expected[key], c, found[key], own)) for key in both for c in CONVERSATIONS]
-    wrong += [f for key, c, theirs, ours in pairs for f in _difference(f"{key}, " if named else "", c, theirs, ours)]
-    summary = f"{sum(map(len, expected.values())):,} characters, {len(pairs)} conversations"
-    failing = [(c.name, theirs.error) for _, c, theirs, ours in pairs if theirs.failed and ours.failed]
+        return not_evaluated(NAME, "transformers is not installed: pip install 'exaone4-gguf[reference]'")
+    failing: list[str] = []
+    rendered = set()
+    for key in both:
+        prefix = f"{key}, " if len(expected) > 1 else ""
+        for c in CONVERSATIONS:
+            theirs, ours = _by_transformers(c, expected[key], own), _by_runtime(c, found[key], own)
+            what = _difference(theirs, ours)
+            if what:
+                wrong.append(Finding(f"{prefix}conversation '{c.name}'", what))
+            if theirs.failed and ours.failed:
+                failing.append(f"'{c.name}': {theirs.error}")
+            if theirs.text is not None:
+                rendered.add(key)
+    n_conversations = len(both) * len(CONVERSATIONS)
     if failing and not wrong:
-        conversation, error = failing[0]
-        where = f"{len(failing)} of {len(pairs)} conversations, the first '{conversation}': {error}"
+        where = f"{len(failing)} of {n_conversations} conversations, the first {failing[0]}"
         return not_evaluated(NAME, f"the template fails in transformers as well, on {where}")
-    spoken = {key for key, _, theirs, _ in pairs if theirs.text is not None}
-    if (mute := [key for key in both if key not in spoken]) and not wrong:
-        return not_evaluated(NAME, f"{mute[0]} refuses every conversation, in transformers as well")
-    return Part(NAME, Verdict.FAILED if wrong else Verdict.PASSED, summary, tuple(wrong))
+    refusing = [key for key in both if key not in rendered]
+    if refusing and not wrong:
+        return not_evaluated(NAME, f"{refusing[0]} refuses every conversation, in transformers as well")
+    n_characters = sum(map(len, expected.values()))
+    return evaluated(NAME, f"{n_characters:,} characters, {n_conversations} conversations", wrong)
 
 
 def _wrong_texts(expected: Mapping[str, str], found: Mapping[str, str]) -> Iterator[Finding]:
@@ -72,17 +84,18 @@ def _wrong_texts(expected: Mapping[str, str], found: Mapping[str, str]) -> Itera
             yield Finding(key, "missing; llama.cpp would take another template")
         elif key not in expected:
             yield Finding(key, "the folder has no such template")
-        elif (a := _lines(found[key])) != (b := _lines(expected[key])):
-            yield Finding(key, f"its text is not the folder's: they part at {_where(a, b)}")
+        elif _lines(found[key]) != _lines(expected[key]):
+            where = _where(_lines(found[key]), _lines(expected[key]))
+            yield Finding(key, f"its text is not the folder's: they part at {where}")
 
 
 def _lines(text: str) -> str:
-    """With the line ends that transformers reads a file with, and that Jinja makes of any."""
+    """The text with the line ends that transformers reads a file with, and that Jinja makes of any."""
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _where(a: str, b: str) -> str:
-    at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    at = first_difference(a, b)
     line = b.count("\n", 0, at) + 1
     return f"line {line}, column {at - b.rfind(chr(10), 0, at)}"
 
@@ -100,25 +113,20 @@ class _Rendering:
         return self.text is None and not self.refused
 
 
-def _difference(template: str, c: Conversation, theirs: _Rendering, ours: _Rendering) -> Iterator[Finding]:
-    where = f"{template}conversation '{c.name}'"
+def _difference(theirs: _Rendering, ours: _Rendering) -> str:
+    """How the file's rendering in the runtime differs from the folder's in transformers; empty where it does not."""
     if theirs.text is not None and ours.text is not None:
-        if theirs.text != ours.text:
-            yield Finding(where, f"differs at {_where(ours.text, theirs.text)}")
-    elif ours.text is None and theirs.text is not None:
-        yield Finding(where, "the file's template fails on it")
-    elif theirs.text is None and ours.text is not None:
-        yield Finding(where, "the folder's template fails on it")
-    elif theirs.refused != ours.refused:
-        yield Finding(where, "the one template refuses it, the other fails on it")
+        return "" if theirs.text == ours.text else f"differs at {_where(ours.text, theirs.text)}"
+    if theirs.text is not None:
+        return "the file's template fails on it"
+    if ours.text is not None:
+        return "the folder's template fails on it"
+    if theirs.refused != ours.refused:
+        return "the one template refuses it, the other fails on it"
+    return ""
 
 
-def _rendered(expected: str, c: Conversation, found: str, own: Any) -> tuple[_Rendering, _Rendering]:
-    """What transformers makes of a conversation with the folder's template, and the runtime with the file's."""
-    return _by_transformers(c, expected, own), _by_runtime(c, found, own)
-
-
-def _by_transformers(c: Conversation, template: str, own: Any) -> _Rendering:
+def _by_transformers(c: Conversation, template: str, own: OwnTokenizer) -> _Rendering:
     options = {"add_generation_prompt": True, "chat_template": template, **c.options}
     try:
         return _Rendering(str(own.apply_chat_template(list(c.messages), tools=c.tools, tokenize=False, **options)))
@@ -126,7 +134,7 @@ def _by_transformers(c: Conversation, template: str, own: Any) -> _Rendering:
         return _no_rendering(e)
 
 
-def _by_runtime(c: Conversation, template: str, own: Any) -> _Rendering:
+def _by_runtime(c: Conversation, template: str, own: OwnTokenizer) -> _Rendering:
     options = {"add_generation_prompt": True, **c.options}
     try:
         return _Rendering(ChatTemplate(template, own.special_tokens_map).render(c.messages, c.tools, **options))
@@ -138,5 +146,4 @@ def _no_rendering(error: BaseException) -> _Rendering:
     """A template refuses by ``raise_exception``, which is Jinja's plainest error in transformers and here."""
     from jinja2 import TemplateError
 
-    reason = str(error).strip().splitlines() or [type(error).__name__]
-    return _Rendering(None, reason[0], refused=type(error) is TemplateError)
+    return _Rendering(None, first_line(error), refused=type(error) is TemplateError)

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 from exaone4_gguf.converter.pipeline import SLAB_WEIGHTS
 from exaone4_gguf.format.tensor import SourceTensor
 from exaone4_gguf.proof.blocks import Tally, compare
 from exaone4_gguf.proof.origin import quantized_before, whose
 from exaone4_gguf.proof.reading.names import ROPE_FREQS
-from exaone4_gguf.proof.report import ANOTHER_MODEL, Finding, Part, judged
+from exaone4_gguf.proof.report import ANOTHER_MODEL, Finding, Part, evaluated
 from exaone4_gguf.quant.kernels import Floats
 
 NAME = "tensors"
@@ -29,7 +28,7 @@ RATIO_WITH_IMATRIX = 3.0
 matters: up to 2.5 times was measured, with weights by column that are lognormal with sigma 4."""
 
 NEGLIGIBLE = 0.05
-"""An intermediate quantization whose error is below this share of the whole is told, but is no failure."""
+"""An intermediate quantization whose error is below this share of the whole is a note, not a failure."""
 
 UNRELATED = 0.8
 """The relative error from which a tensor has nothing of its source: zeros have 1, other weights 1.4."""
@@ -38,6 +37,8 @@ _OUTPUT, _EMBEDDING = "output.weight", "token_embd.weight"
 _BLOCK = re.compile(r"blk\.([0-9]{1,6})\.")
 _MANY = 8
 """Findings that are too many for a slip of one kind."""
+_NOTES = 3
+"""Notes on tensors that are written out."""
 
 Progress = Callable[[int], None]
 
@@ -75,21 +76,30 @@ def check_tensors(
     pairs = _pairs(expected, found, importances or {})
     tallies = _compared(pairs, threads, progress)
     notes: list[str] = []
-    rows: list[dict[str, Any]] = []
+    rows = []
     for pair in pairs:
         tally = tallies[pair.file.name]
-        wrong += _judged(pair, tally, expected, has_imatrix, notes)
-        rows.append(_row(pair, tally))
-    exact = sum(row["reproduced"] == 1 for row in rows)
+        wrong += _findings(pair, tally, expected, has_imatrix, notes)
+        rows.append(
+            {
+                "name": pair.file.name,
+                "type": pair.file.type.name,
+                "relative_error": tally.relative_error,
+                "expected_error": tally.expected_error,
+                "reproduced": 1.0 if tally.all_equal else tally.equal / tally.blocks,
+            }
+        )
+    exact = sum(tally.all_equal for tally in tallies.values())
     summary = f"{len(rows)} of {len(expected)} compared, {exact} of them byte for byte what the checkpoint gives"
-    if sampled := sum(0 < tally.equal == tally.made < tally.blocks for tally in tallies.values()):
+    sampled = sum(0 < tally.equal == tally.made < tally.blocks for tally in tallies.values())
+    if sampled:
         summary += f", {sampled} as far as some of their rows were made again"
-    if unrelated := _of_another_model(wrong, pairs, tallies):
-        wrong = [unrelated]
-    notes = _shortened(notes)
+    if len(notes) > _NOTES:
+        notes[_NOTES:] = [f"{len(notes) - _NOTES} more tensors are like that"]
     if ignored:
         notes.append(f"not compared: {len(ignored)} tensors for next-token prediction, which llama.cpp does not run")
-    return judged(NAME, summary, wrong, notes, {"tensors": rows})
+    unrelated = _of_another_model(wrong, pairs, tallies)
+    return evaluated(NAME, summary, [unrelated] if unrelated else wrong, notes, {"tensors": rows})
 
 
 def of_next_token_prediction(names: Iterable[str], n_layers: int, n_nextn: int) -> list[str]:
@@ -101,7 +111,7 @@ def of_next_token_prediction(names: Iterable[str], n_layers: int, n_nextn: int) 
 def _of_another_model(wrong: Sequence[Finding], pairs: Sequence[_Pair], tallies: Mapping[str, Tally]) -> Finding | None:
     """One finding in the place of many, where no matrix has the values, or the shape, of its source."""
     matrices = [pair.file.name for pair in pairs if len(pair.source.shape) > 1]
-    errors = [relative(tallies[name].error, tallies[name].energy) for name in matrices]
+    errors = [tallies[name].relative_error for name in matrices]
     if len(wrong) < _MANY or any(error < UNRELATED for error in errors):
         return None
     if not matrices:
@@ -128,16 +138,19 @@ def shape_faults(expected: Sequence[SourceTensor], found: Mapping[str, SourceTen
 def _pairs(
     expected: Sequence[SourceTensor], found: Mapping[str, SourceTensor], importances: Mapping[str, Floats]
 ) -> list[_Pair]:
-    """What can be compared. A tied model's output may stand in the file as well, if it is the embedding."""
+    """The tensors that can be compared. A tied model's file may hold its output too, if it is the embedding."""
     sources = {source.name: source for source in expected}
     if _OUTPUT in found:
         sources.setdefault(_OUTPUT, sources[_EMBEDDING])
-    both = ((source, found[name]) for name, source in sources.items() if name in found)
-    return [_Pair(s, f, _fitting(importances.get(f.name), s)) for s, f in both if s.shape == f.shape]
-
-
-def _fitting(importance: Floats | None, source: SourceTensor) -> Floats | None:
-    return importance if importance is not None and importance.shape == source.shape[-1:] else None
+    pairs = []
+    for name, source in sources.items():
+        if name not in found or found[name].shape != source.shape:
+            continue
+        importance = importances.get(name)
+        if importance is not None and importance.shape != source.shape[-1:]:
+            importance = None  # the matrix of another model
+        pairs.append(_Pair(source, found[name], importance))
+    return pairs
 
 
 def _compared(pairs: Sequence[_Pair], threads: int, progress: Progress) -> dict[str, Tally]:
@@ -155,7 +168,10 @@ def _compared(pairs: Sequence[_Pair], threads: int, progress: Progress) -> dict[
 
     slabs = _slabs(pairs)
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
-        while batch := list(islice(slabs, 64 * threads)):
+        while True:
+            batch = list(islice(slabs, 64 * threads))  # the pool would take in all slabs at once
+            if not batch:
+                break
             list(pool.map(work, batch))
     return tallies
 
@@ -168,34 +184,34 @@ def _slabs(pairs: Sequence[_Pair]) -> Iterator[tuple[_Pair, int, int]]:
             yield pair, first, min(first + step, n_rows)
 
 
-def _judged(
+def _findings(
     pair: _Pair, tally: Tally, expected: Sequence[SourceTensor], has_imatrix: bool, notes: list[str]
 ) -> Iterator[Finding]:
-    """What is wrong with a tensor, with its cause where that can be seen; what is only told goes to ``notes``."""
-    name = pair.file.name
+    """What is wrong with a tensor, with its cause where that can be seen; what decides nothing goes to ``notes``."""
+    name, type = pair.file.name, pair.file.type
     if tally.all_equal:
         return
-    before = quantized_before(pair.source, pair.file) if _may_have_been_quantized_before(pair, tally) else None
+    error = f"relative error {tally.relative_error:.3g}, where {type} gives {tally.expected_error:.3g}"
+    before = None
+    if tally.relative_error < UNRELATED and not type.is_float and not tally.mostly_equal:
+        before = quantized_before(pair.source, pair.file)
     if before and (before[1] > NEGLIGIBLE or tally.wrong):
-        yield Finding(name, f"its values were {before[0]} before: {_error(pair, tally)}")
+        yield Finding(name, f"its values were {before[0]} before: {error}")
     elif _wrong(tally)[0] > 0:
-        yield Finding(name, _wrong_blocks(pair, tally, whose(pair.file, pair.source, expected)))
+        yield Finding(name, f"{_wrong_blocks(pair, tally)}: {error}{_whose(pair, expected)}")
     elif _too_far(pair, tally, has_imatrix):
-        how = "its values were not rounded to the nearest: " if pair.file.type.is_float else ""
-        yield Finding(name, how + _error(pair, tally))
+        if type.is_float:
+            error = f"its values were not rounded to the nearest: {error}"
+        yield Finding(name, error)
     elif before:
         notes.append(f"the values of {name} were {before[0]} before, which costs little")
-    elif pair.file.type.is_float:
+    elif type.is_float:
         notes.append(f"{name} was rounded another way")
     elif not tally.mostly_equal:
         notes.append(f"{name} is not what this version of ggml makes of the checkpoint, but as near to it")
-    elif other := tally.made - tally.equal:
+    elif tally.made > tally.equal:
+        other = tally.made - tally.equal
         notes.append(f"{name}: {other:,} of {tally.made:,} blocks have other bytes, and errors as they should be")
-
-
-def _may_have_been_quantized_before(pair: _Pair, tally: Tally) -> bool:
-    related = relative(tally.error, tally.energy) < UNRELATED
-    return related and not pair.file.type.is_float and not tally.mostly_equal
 
 
 def _too_far(pair: _Pair, tally: Tally, has_imatrix: bool) -> bool:
@@ -208,39 +224,19 @@ def _too_far(pair: _Pair, tally: Tally, has_imatrix: bool) -> bool:
 
 def _wrong(tally: Tally) -> tuple[int, list[tuple[int, int]]]:
     """How many blocks are wrong, and the first: by the strict comparison, where the others could be made again."""
-    by_strict, by_lenient = (tally.worse, tally.worse_at), (tally.wrong, tally.wrong_at)
-    return max(by_strict, by_lenient) if tally.mostly_equal else by_lenient
+    by_lenient = (tally.wrong, tally.wrong_at)
+    if not tally.mostly_equal:
+        return by_lenient
+    return max((tally.worse, tally.worse_at), by_lenient)
 
 
-def _wrong_blocks(pair: _Pair, tally: Tally, whose_values: str) -> str:
+def _wrong_blocks(pair: _Pair, tally: Tally) -> str:
     count, places = _wrong(tally)
-    row, column = places[0]
-    at = f"[{column}]" if len(pair.source.shape) == 1 else f"[{row}, {column}]"
+    place = list(places[0])[-len(pair.source.shape) :]  # a vector is one row
     unit = "values" if pair.file.type.is_float else "blocks"
-    told = f"; {whose_values}" if whose_values else ""
-    return f"{count:,} of {tally.blocks:,} {unit} are wrong, the first at {at}: {_error(pair, tally)}{told}"
+    return f"{count:,} of {tally.blocks:,} {unit} are wrong, the first at {place}"
 
 
-def _error(pair: _Pair, tally: Tally) -> str:
-    found, wanted = relative(tally.error, tally.energy), relative(tally.expected, tally.energy)
-    return f"relative error {found:.3g}, where {pair.file.type} gives {wanted:.3g}"
-
-
-def relative(error: float, energy: float) -> float:
-    """Root mean square error over root mean square, of sums of squares."""
-    return float((error / energy) ** 0.5) if energy else 0.0
-
-
-def _row(pair: _Pair, tally: Tally) -> dict[str, Any]:
-    return {
-        "name": pair.file.name,
-        "type": pair.file.type.name,
-        "relative_error": relative(tally.error, tally.energy),
-        "expected_error": relative(tally.expected, tally.energy),
-        "reproduced": tally.equal / tally.blocks if tally.blocks else 1.0,
-    }
-
-
-def _shortened(notes: Sequence[str], most: int = 3) -> list[str]:
-    more = [f"{len(notes) - most} more tensors are like that"] if len(notes) > most else []
-    return [*notes[:most], *more]
+def _whose(pair: _Pair, expected: Sequence[SourceTensor]) -> str:
+    whose_values = whose(pair.file, pair.source, expected)
+    return f"; {whose_values}" if whose_values else ""

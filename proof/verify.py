@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from exaone4_gguf.converter.checkpoint.hub import model_folder
 from exaone4_gguf.converter.pipeline import default_threads
@@ -17,14 +17,15 @@ from exaone4_gguf.proof import behaviour, head, metadata, template, tensors, tok
 from exaone4_gguf.proof.reading import converters_reading, quiet, vocabulary
 from exaone4_gguf.proof.reading.checkpoint import Checkpoint, read_checkpoint
 from exaone4_gguf.proof.reading.configuration import read_configuration
-from exaone4_gguf.proof.reading.vocabulary import Vocabulary
-from exaone4_gguf.proof.report import FileReport, Part, Report, not_evaluated, noted
-from exaone4_gguf.quant.imatrix import ImportanceMatrix, read_imatrix
+from exaone4_gguf.proof.reading.vocabulary import OwnTokenizer, Vocabulary
+from exaone4_gguf.proof.report import FileReport, Part, Report, not_evaluated
+from exaone4_gguf.quant.imatrix import read_imatrix
+from exaone4_gguf.quant.kernels import Floats
 from exaone4_gguf.quant.recipes import FILE_TYPES
 
 PARTS = (metadata.NAME, tensors.NAME, head.NAME, tokenizer.NAME, template.NAME, behaviour.NAME)
 CHEAP = PARTS[:-1]
-"""Those that do not run the model."""
+"""The parts that do not run the model."""
 
 TOKENS = 512
 _MOST_TOKENS = 1 << 17
@@ -61,28 +62,45 @@ def verify(
         imatrix: the importance matrix that the files were made with: then their tensors can be compared byte for byte.
         threads: by default as many as processors.
         show_progress: given a title and a total, a context that counts.
-        tell: is told in advance what takes much memory.
+        tell: called in advance with a line on what takes much memory.
 
     Raises:
         Exaone4Error: the checkpoint is not right, a file cannot be read at all, or an argument is wrong.
     """
     paths = [Path(files)] if isinstance(files, str | Path) else [Path(file) for file in files]
-    if unknown := [part for part in parts if part not in PARTS]:
+    unknown = [part for part in parts if part not in PARTS]
+    if unknown:
         raise RequestError(f"there is no part '{unknown[0]}'; there are {', '.join(PARTS)}")
     if isinstance(tokens, bool) or not 2 <= tokens <= _MOST_TOKENS:
         raise RequestError(f"tokens is {tokens!r}; it must be a whole number from 2 to {_MOST_TOKENS}")
     text = read_text(Path(data)) if data is not None else ""
     ggufs = [read_gguf(path) for path in paths]
     folder = model_folder(model_dir)
-    matrix = read_imatrix(imatrix) if imatrix is not None else None
+    importances = {}
+    if imatrix is not None:
+        entries = read_imatrix(imatrix).entries
+        importances = {name: entry.importance for name, entry in entries.items()}
     with quiet.quietly():
-        checks = _Checks(folder, parts, tokens, text, matrix, threads or default_threads(), show_progress, tell)
+        independent = quiet.has_reference()
+        read = read_configuration if independent else converters_reading.read_configuration
+        checks = _Checks(
+            folder,
+            read_checkpoint(folder, read),
+            independent,
+            parts=[part for part in PARTS if part in parts],
+            n_tokens=tokens,
+            text=text,
+            importances=importances,
+            threads=threads or default_threads(),
+            show_progress=show_progress,
+            tell=tell,
+        )
         reports = tuple(checks.report(path, gguf) for path, gguf in zip(paths, ggufs, strict=True))
     return Report(str(model_dir), reports)
 
 
 def read_text(path: Path) -> str:
-    """A user's text.
+    """Read a user's text.
 
     Raises:
         TextError: it cannot be read, is not UTF-8, or is empty.
@@ -98,81 +116,76 @@ def read_text(path: Path) -> str:
     return text
 
 
+@dataclass
 class _Checks:
-    """The checkpoint, read once, and the parts that are compared with it."""
+    """The checkpoint, read once, and the parts that are compared with it.
 
-    def __init__(
-        self,
-        folder: Path,
-        parts: Sequence[str],
-        tokens: int,
-        text: str,
-        matrix: ImportanceMatrix | None,
-        threads: int,
-        show_progress: ShowProgress,
-        tell: Callable[[str], None],
-    ) -> None:
-        self._folder = folder
-        self._parts = [part for part in PARTS if part in parts]
-        self._n_tokens = tokens
-        self._text = text
-        self._importances = {name: entry.importance for name, entry in matrix.entries.items()} if matrix else {}
-        self._threads = threads
-        self._show_progress = show_progress
-        self._tell = tell
-        self._independent = quiet.has_reference()
-        reading = read_configuration if self._independent else converters_reading.read_configuration
-        self._checkpoint: Checkpoint = read_checkpoint(folder, reading)
-        self._config = self._checkpoint.config
+    ``independent`` is true where config.json was read by transformers, not by the converter.
+    """
+
+    folder: Path
+    checkpoint: Checkpoint
+    independent: bool
+    parts: Sequence[str]
+    n_tokens: int
+    text: str
+    importances: Mapping[str, Floats]
+    threads: int
+    show_progress: ShowProgress
+    tell: Callable[[str], None]
 
     def report(self, path: Path, gguf: GGUFFile) -> FileReport:
-        """The asked parts of one file."""
+        """The requested parts of one file; without the head where neither side has one, unless it is all there is."""
+        names = self.parts
+        if self._is_headless(gguf):
+            names = [name for name in names if name != head.NAME] or names
         size = sum(part.stat().st_size for part in gguf.parts)
         weights = max(1, sum(t.n_weights for t in gguf.tensors.values()))
-        parts = tuple(self._part(name, gguf) for name in self._parts_of(gguf))
-        return FileReport(str(path), _file_type(gguf), size, 8 * size / weights, parts)
-
-    def _parts_of(self, gguf: GGUFFile) -> list[str]:
-        """The asked parts, without the head where neither side has one, unless nothing else is asked for."""
-        if not self._is_headless(gguf):
-            return self._parts
-        return [part for part in self._parts if part != head.NAME] or self._parts
+        number = gguf.get("general.file_type")
+        file_type = next((t.name for t in FILE_TYPES.values() if t.ftype == number), f"file type {number}")
+        parts = tuple(self._part(name, gguf) for name in names)
+        return FileReport(str(path), file_type, size, 8 * size / weights, parts)
 
     def _is_headless(self, gguf: GGUFFile) -> bool:
-        return self._config.speaks and head.CLASS_KEY not in gguf.metadata
+        return self.checkpoint.config.speaks and head.CLASS_KEY not in gguf.metadata
 
     def _part(self, name: str, gguf: GGUFFile) -> Part:
-        check: Callable[[GGUFFile], Part] = getattr(self, f"_{name}")
-        part = check(gguf)
-        return part if self._independent else noted(part, converters_reading.NOTE)
-
-    def _metadata(self, gguf: GGUFFile) -> Part:
-        return metadata.check_metadata(self._config, gguf)
+        checks: Mapping[str, Callable[[GGUFFile], Part]] = {
+            metadata.NAME: lambda file: metadata.check_metadata(self.checkpoint.config, file),
+            tensors.NAME: self._tensors,
+            head.NAME: self._head,
+            tokenizer.NAME: self._tokenizer,
+            template.NAME: self._template,
+            behaviour.NAME: self._behaviour,
+        }
+        part = checks[name](gguf)
+        if self.independent:
+            return part
+        return replace(part, notes=(*part.notes, converters_reading.NOTE))
 
     def _tensors(self, gguf: GGUFFile) -> Part:
-        has_imatrix = any(key.startswith("quantize.imatrix.") for key in gguf.metadata)
-        with self._show_progress(f"{gguf.path.name}: tensors", self._checkpoint.n_weights) as progress:
+        with self.show_progress(f"{gguf.path.name}: tensors", self.checkpoint.n_weights) as progress:
             return tensors.check_tensors(
-                self._checkpoint.gguf_tensors,
+                self.checkpoint.gguf_tensors,
                 gguf.tensors,
-                has_imatrix=has_imatrix,
-                importances=self._importances,
+                has_imatrix=any(key.startswith("quantize.imatrix.") for key in gguf.metadata),
+                importances=self.importances,
                 ignored=self._ignored(gguf),
-                threads=self._threads,
+                threads=self.threads,
                 progress=progress,
             )
 
     def _ignored(self, gguf: GGUFFile) -> list[str]:
-        n_layers, n_nextn = self._config.num_hidden_layers, metadata.n_nextn(gguf)
-        return tensors.of_next_token_prediction(gguf.tensors, n_layers, n_nextn)
+        n_layers = self.checkpoint.config.num_hidden_layers
+        return tensors.of_next_token_prediction(gguf.tensors, n_layers, metadata.n_nextn(gguf))
 
     def _head(self, gguf: GGUFFile) -> Part:
         if self._is_headless(gguf):
-            return not_evaluated(head.NAME, f"{self._config.model_class} has none")
-        return head.check_head(self._checkpoint, gguf)
+            return not_evaluated(head.NAME, f"{self.checkpoint.config.model_class} has none")
+        return head.check_head(self.checkpoint, gguf)
 
     def _tokenizer(self, gguf: GGUFFile) -> Part:
-        return tokenizer.check_tokenizer(self._vocabulary, gguf, self._own_tokenizer, self._text)
+        return tokenizer.check_tokenizer(self._vocabulary, gguf, self._own_tokenizer, self.text)
 
     def _template(self, gguf: GGUFFile) -> Part:
         own = self._own_tokenizer
@@ -180,44 +193,40 @@ class _Checks:
         return template.check_template(expected, gguf, own)
 
     def _behaviour(self, gguf: GGUFFile) -> Part:
-        if self._own_tokenizer is None or not self._independent:
-            return not_evaluated(
-                behaviour.NAME, "it needs torch and transformers: pip install 'exaone4-gguf[reference]'"
-            )
-        if faults := list(self._shape_faults(gguf)):
-            return not_evaluated(behaviour.NAME, f"llama.cpp is not given a file of other shapes: {faults[0]}")
+        if self._own_tokenizer is None or not self.independent:
+            reason = "it needs torch and transformers: pip install 'exaone4-gguf[reference]'"
+            return not_evaluated(behaviour.NAME, reason)
+        fault = next(self._shape_faults(gguf), None)
+        if fault is not None:
+            return not_evaluated(behaviour.NAME, f"llama.cpp is not given a file of other shapes: {fault}")
         needed = self._comparison.memory_needed(gguf)
-        self._tell(f"llama.cpp needs {needed / 1e9:.1f} GB of memory for {gguf.path.name}")
-        with self._show_progress(f"{gguf.path.name}: behaviour", self._comparison.weights_used()) as progress:
+        self.tell(f"llama.cpp needs {needed / 1e9:.1f} GB of memory for {gguf.path.name}")
+        with self.show_progress(f"{gguf.path.name}: behaviour", self._comparison.weights_used()) as progress:
             return self._comparison.check(gguf, progress)
 
     def _shape_faults(self, gguf: GGUFFile) -> Iterator[str]:
-        """What could make llama.cpp end the process."""
-        yield from metadata.shape_faults(self._config, gguf)
-        known = {name: t for name, t in gguf.tensors.items() if name not in self._ignored(gguf)}
-        yield from (fault.where for fault in tensors.shape_faults(self._checkpoint.gguf_tensors, known))
+        """Keys and tensors that could make llama.cpp end the process."""
+        yield from metadata.shape_faults(self.checkpoint.config, gguf)
+        ignored = self._ignored(gguf)
+        known = {name: t for name, t in gguf.tensors.items() if name not in ignored}
+        yield from (fault.where for fault in tensors.shape_faults(self.checkpoint.gguf_tensors, known))
 
     @functools.cached_property
-    def _own_tokenizer(self) -> Any:
-        return tokenizer.own_tokenizer(self._folder)
+    def _own_tokenizer(self) -> OwnTokenizer | None:
+        return tokenizer.own_tokenizer(self.folder)
 
     @functools.cached_property
     def _vocabulary(self) -> Vocabulary:
         if self._own_tokenizer is None:
             return vocabulary.from_metadata(self._metadata_of_converter)
-        return vocabulary.read_vocabulary(self._own_tokenizer, self._config, self._folder)
+        return vocabulary.read_vocabulary(self._own_tokenizer, self.checkpoint.config, self.folder)
 
     @functools.cached_property
     def _metadata_of_converter(self) -> Metadata:
-        return converters_reading.read_metadata(self._folder)
+        return converters_reading.read_metadata(self.folder)
 
     @functools.cached_property
     def _comparison(self) -> behaviour.Behaviour:
         tokenize = functools.partial(tokenizer.ids_of, self._own_tokenizer)
-        ids = behaviour.choose_tokens(self._n_tokens, tokenize, self._text)
-        return behaviour.Behaviour(self._checkpoint, ids)
-
-
-def _file_type(gguf: GGUFFile) -> str:
-    number = gguf.get("general.file_type")
-    return next((t.name for t in FILE_TYPES.values() if t.ftype == number), f"file type {number}")
+        ids = behaviour.choose_tokens(self.n_tokens, tokenize, self.text)
+        return behaviour.Behaviour(self.checkpoint, ids)

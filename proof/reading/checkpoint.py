@@ -26,7 +26,7 @@ from exaone4_gguf.proof.reading.weights import read_weights
 from exaone4_gguf.quant import kernels
 
 HEADS = ("score", "qa_outputs")
-"""What the heads of the classes are called."""
+"""transformers' names for the heads of the classes."""
 
 _COMPARED_ROWS = 1024
 
@@ -44,18 +44,16 @@ class Checkpoint:
     def gguf_tensors(self) -> list[SourceTensor]:
         """What the file must hold: the tensors under gguf-py's names, and RoPE's factors."""
         names = gguf_names(self.config.num_hidden_layers)
-        renamed = [replace(t, name=names[name], origin=t.name) for name, t in self.tensors.items()]
-        return [*renamed, *self._rope_freqs()]
-
-    def _rope_freqs(self) -> list[SourceTensor]:
-        if not self.config.scaled:
-            return []
-        factors = self.config.frequency_factors
-        return [SourceTensor(ROPE_FREQS, factors.shape, TYPES["F32"], factors.view(np.uint8).reshape(1, -1))]
+        tensors = [replace(t, name=names[name], origin=t.name) for name, t in self.tensors.items()]
+        if self.config.scaled:
+            factors = self.config.frequency_factors
+            rows = factors.view(np.uint8).reshape(1, -1)
+            tensors.append(SourceTensor(ROPE_FREQS, factors.shape, TYPES["F32"], rows))
+        return tensors
 
     @property
     def n_weights(self) -> int:
-        """How many weights it has."""
+        """How many weights the file must hold."""
         return sum(t.n_weights for t in self.gguf_tensors)
 
 
@@ -76,20 +74,17 @@ def read_checkpoint(folder: Path, read: Callable[[Path], Configuration] = read_c
         if config.tie_word_embeddings and EMBEDDING not in tensors and OUTPUT in tensors:
             tensors[EMBEDDING] = tensors[OUTPUT]
         shapes = expected_shapes(config)
-        _check_shapes(shapes, tensors)
+        for name, shape in shapes.items():
+            if name not in tensors:
+                raise CheckpointError(f"tensor {name} is missing")
+            stored = tensors[name].shape
+            if stored != shape:
+                raise CheckpointError(f"tensor {name} has shape {list(stored)}; config.json says {list(shape)}")
         _check_tied(config, tensors)
     except CheckpointError as e:
         raise CheckpointError(f"{folder}: {e}") from None
     head = {name: tensor for name, tensor in tensors.items() if name.split(".")[0] in HEADS}
     return Checkpoint(folder, config, {name: tensors[name] for name in shapes}, head)
-
-
-def _check_shapes(expected: Mapping[str, tuple[int, ...]], found: Mapping[str, SourceTensor]) -> None:
-    for name, shape in expected.items():
-        if name not in found:
-            raise CheckpointError(f"tensor {name} is missing")
-        if found[name].shape != shape:
-            raise CheckpointError(f"tensor {name} has shape {list(found[name].shape)}; config.json says {list(shape)}")
 
 
 def _check_tied(config: Configuration, tensors: Mapping[str, SourceTensor]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ import numpy.typing as npt
 
 from exaone4_gguf.converter.checkpoint.folder import load_json
 from exaone4_gguf.errors import ConfigError
-from exaone4_gguf.proof.reading.quiet import quietly
+from exaone4_gguf.proof.reading.quiet import first_line, quietly
+
+JsonObject = dict[str, Any]
 
 SPEAKS = "Exaone4ForCausalLM"
 """The class that has an output for text, and what a configuration means that names none."""
@@ -102,13 +103,15 @@ def plain_frequencies(theta: float, head_dim: int) -> npt.NDArray[np.float64]:
     return frequencies
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> JsonObject:
     """A JSON object; an empty one where there is no such file.
 
     Raises:
         ConfigError: the file holds none.
     """
-    return load_json(path, ConfigError) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    return load_json(path, ConfigError)
 
 
 def read_configuration(folder: Path) -> Configuration:
@@ -124,33 +127,39 @@ def read_configuration(folder: Path) -> Configuration:
     except ConfigError as e:
         raise ConfigError(f"{path}: {e}") from None
     except Exception as e:  # transformers and its validators raise anything
-        reason = str(e).strip().splitlines() or [type(e).__name__]
-        raise ConfigError(f"{path}: transformers cannot read it: {reason[0]}") from e
+        raise ConfigError(f"{path}: transformers cannot read it: {first_line(e)}") from e
 
 
 def read_pooling(folder: Path) -> int | str | None:
     """How the folder pools, by what it has beside its weights: llama.cpp's number, or the words for something else."""
     modules = folder / "modules.json"
+    if not modules.is_file():
+        return None
     try:
-        listed = json.loads(modules.read_bytes()) if modules.is_file() else []
+        listed = json.loads(modules.read_bytes())
     except (OSError, ValueError, RecursionError) as e:
         raise ConfigError(f"{modules}: it cannot be read as JSON: {e}") from None
     named = [m for m in listed if isinstance(m, dict) and str(m.get("type")).endswith(".Pooling")]
     if not named:
         return None
     modes = _pooling_modes(read_json(folder / str(named[0].get("path", "")) / "config.json"))
-    return POOLING.get(modes[0], modes[0]) if len(modes) == 1 else " and ".join(modes)
+    if len(modes) > 1:
+        return " and ".join(modes)
+    return POOLING.get(modes[0], modes[0])
 
 
-def _pooling_modes(settings: Mapping[str, Any]) -> list[str]:
-    """In either form; without a word, sentence-transformers takes the mean."""
-    if named := settings.get("pooling_mode"):
-        return [str(mode).lower() for mode in (named if isinstance(named, list) else [named])]
-    flags = [match[1] for key, value in settings.items() if value is True and (match := _FLAG.fullmatch(key))]
-    return flags or ["mean"]
+def _pooling_modes(settings: JsonObject) -> list[str]:
+    """The ways of pooling in either form; where neither names one, sentence-transformers takes the mean."""
+    named = settings.get("pooling_mode")
+    if isinstance(named, list) and named:
+        return [str(mode).lower() for mode in named]
+    if named:
+        return [str(named).lower()]
+    flags = [_FLAG.fullmatch(key) for key, value in settings.items() if value is True]
+    return [flag[1] for flag in flags if flag] or ["mean"]
 
 
-def _read(raw: dict[str, Any]) -> Configuration:
+def _read(raw: JsonObject) -> Configuration:
     if raw.get("model_type") != "exaone4":
         raise ConfigError(f"model_type is {raw.get('model_type')!r}, not 'exaone4'")
     for key, only in COMPUTED.items():
@@ -159,13 +168,8 @@ def _read(raw: dict[str, Any]) -> Configuration:
     with quietly():
         import transformers
 
-        config = transformers.Exaone4Config.from_dict(_written_out(raw))
-        frequencies, scaled = _frequencies(config)
-    return _from_transformers(config, frequencies, scaled, f"transformers {transformers.__version__}")
-
-
-def _from_transformers(config: Any, frequencies: tuple[float, ...], scaled: bool, read_by: str) -> Configuration:
-    eos = config.eos_token_id
+        config: Any = transformers.Exaone4Config.from_dict(_written_out(raw))
+        frequencies = _frequencies(config)
     return Configuration(
         vocab_size=config.vocab_size,
         hidden_size=config.hidden_size,
@@ -181,13 +185,13 @@ def _from_transformers(config: Any, frequencies: tuple[float, ...], scaled: bool
         sliding_layers=tuple(kind == SLIDING for kind in config.layer_types),
         rope_theta=float(config.rope_parameters["rope_theta"]),
         inverse_frequencies=frequencies,
-        scaled=scaled,
-        eos_token_ids=token_ids(eos),
+        scaled=config.rope_parameters["rope_type"] != "default",
+        eos_token_ids=token_ids(config.eos_token_id),
         model_class=(config.architectures or [SPEAKS])[0],
         labels=tuple(config.id2label[i] for i in sorted(config.id2label)),
         problem_type=config.problem_type,
         pad_token_id=config.pad_token_id,
-        read_by=read_by,
+        read_by=f"transformers {transformers.__version__}",
     )
 
 
@@ -195,34 +199,37 @@ def _head_dim(config: Any) -> int:
     return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
 
 
-def token_ids(value: Any) -> tuple[int, ...]:
+def token_ids(value: object) -> tuple[int, ...]:
     """The ids of an ``eos_token_id``, which may be one, several or none; -1 is none."""
     ids = value if isinstance(value, list) else [value]
     return tuple(i for i in ids if isinstance(i, int) and not isinstance(i, bool) and i >= 0)
 
 
-def _written_out(raw: Mapping[str, Any]) -> dict[str, Any]:
+def _written_out(raw: JsonObject) -> JsonObject:
     """A copy in the form that transformers 5.23 reads.
 
     It divides by a ``sliding_window_pattern`` that is a text, 0 or null, where ``layer_types`` does not say which
     layers slide; and its ``eos_token_id`` has a default, which is that of no tokenizer.
     """
-    told = copy.deepcopy(dict(raw))
-    told.setdefault("eos_token_id", None)
-    rope = {key: _same_for_all(told[key]) for key in ("rope_scaling", "rope_parameters") if told.get(key)}
-    told |= rope
-    if all(place.get("rope_theta") is None for place in (told, *rope.values())):
+    settings = copy.deepcopy(raw)
+    settings.setdefault("eos_token_id", None)
+    rope = {key: _same_for_all(settings[key]) for key in ("rope_scaling", "rope_parameters") if settings.get(key)}
+    settings |= rope
+    if all(place.get("rope_theta") is None for place in (settings, *rope.values())):
         raise ConfigError("rope_theta is missing; transformers would take 10000")
-    pattern = told.get("sliding_window_pattern", 4)
-    windowed = told.get("sliding_window", 4096) is not None
-    if told.get("layer_types") is None and (not windowed or not pattern or isinstance(pattern, str)):
-        letters = pattern if windowed and isinstance(pattern, str) and pattern else "G"
-        n = told.get("num_hidden_layers", 32)
-        told["layer_types"] = [SLIDING if letters[i % len(letters)] == "L" else FULL for i in range(n)]
-    return told
+    if settings.get("layer_types") is not None:
+        return settings
+    pattern = settings.get("sliding_window_pattern", 4)
+    if settings.get("sliding_window", 4096) is None or not pattern:
+        pattern = "G"  # every layer is full
+    if isinstance(pattern, str):
+        n_layers = settings.get("num_hidden_layers", 32)
+        letters = (pattern[i % len(pattern)] for i in range(n_layers))
+        settings["layer_types"] = [SLIDING if letter == "L" else FULL for letter in letters]
+    return settings
 
 
-def _same_for_all(parameters: Any) -> Any:
+def _same_for_all(parameters: JsonObject) -> JsonObject:
     """RoPE's parameters, which may be written once for each type of layer; transformers' exaone4 has one RoPE."""
     if not isinstance(parameters, dict) or not parameters.keys() & {SLIDING, FULL}:
         return parameters
@@ -232,14 +239,14 @@ def _same_for_all(parameters: Any) -> Any:
     return next(iter(parameters.values()))
 
 
-def _frequencies(config: Any) -> tuple[tuple[float, ...], bool]:
-    """RoPE's inverse frequencies, and whether they are scaled."""
+def _frequencies(config: Any) -> tuple[float, ...]:
+    """RoPE's inverse frequencies, with their scaling."""
     kind = config.rope_parameters["rope_type"]
     if kind == "default":
-        return tuple(plain_frequencies(config.rope_parameters["rope_theta"], _head_dim(config)).tolist()), False
+        return tuple(plain_frequencies(config.rope_parameters["rope_theta"], _head_dim(config)).tolist())
     if kind != "llama3":
         raise ConfigError(f"rope_type is {kind!r}; llama.cpp's exaone4 computes only default and llama3")
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
     frequencies, _ = ROPE_INIT_FUNCTIONS[kind](config, None)
-    return tuple(frequencies.tolist()), True
+    return tuple(frequencies.tolist())

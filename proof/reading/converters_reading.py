@@ -29,6 +29,10 @@ def read_configuration(folder: Path) -> Configuration:
         ConfigError: the converter would refuse it.
     """
     c = read_config(folder)
+    labels: tuple[str, ...] = ()
+    pad_token_id = None
+    if c.head:
+        labels, pad_token_id = c.head.labels, c.head.pad_token_id
     frequencies = plain_frequencies(c.rope_theta, c.head_dim)
     if c.rope_scaling:
         frequencies /= frequency_factors(c.rope_theta, c.rope_scaling, c.head_dim).astype(np.float64)
@@ -50,9 +54,9 @@ def read_configuration(folder: Path) -> Configuration:
         scaled=c.rope_scaling is not None,
         eos_token_ids=c.eos_token_ids,
         model_class=c.model_class.name,
-        labels=c.head.labels if c.head else (),
+        labels=labels,
         problem_type=read_json(folder / "config.json").get("problem_type"),
-        pad_token_id=c.head.pad_token_id if c.head else None,
+        pad_token_id=pad_token_id,
         pooling=read_pooling(folder),
         read_by=NAME,
     )

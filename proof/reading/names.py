@@ -59,16 +59,14 @@ def without_wrapping(found: Mapping[str, SourceTensor]) -> dict[str, SourceTenso
         CheckpointError: none of them is of EXAONE 4's first layer.
     """
     found = {_WRAPPER.sub("", name): tensor for name, tensor in found.items()}
-    first = next((match for name in found if (match := _FIRST.fullmatch(name))), None)
+    first = next(filter(None, map(_FIRST.fullmatch, found)), None)
     if first is None:
         raise CheckpointError("it has no tensor layers.0.self_attn.q_proj.weight")
-    return {_unwrapped(name, first[1]): tensor for name, tensor in found.items()}
-
-
-def _unwrapped(name: str, prefix: str) -> str:
-    if outside := _OUTSIDE.fullmatch(name):
-        return outside[1]
-    return f"model.{name.removeprefix(prefix)}"
+    tensors = {}
+    for name, tensor in found.items():
+        outside = _OUTSIDE.fullmatch(name)
+        tensors[outside[1] if outside else f"model.{name.removeprefix(first[1])}"] = tensor
+    return tensors
 
 
 @functools.cache

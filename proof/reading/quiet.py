@@ -16,6 +16,12 @@ def has_reference() -> bool:
     return all(importlib.util.find_spec(name) is not None for name in ("torch", "transformers"))
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text; where it has none, the name of its class."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
     """Neither transformers nor Python's warnings say anything while the context lasts; afterwards all is as before."""

@@ -32,6 +32,10 @@ PRE_TOKENIZERS = {
 _GPT2 = next(iter(PRE_TOKENIZERS))
 
 
+OwnTokenizer = Any
+"""A folder's tokenizer as transformers has read it, which has no types of its own."""
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """Texts by id (None where there is no token), their types, the merges as "left right".
@@ -51,33 +55,34 @@ class Vocabulary:
     model: str = "gpt2"
 
 
-def read_vocabulary(own: Any, config: Configuration, folder: Path) -> Vocabulary:
-    """Of a tokenizer that transformers has read; it is filled up to the rows of the embedding.
-
-    Args:
-        own: the folder's tokenizer in transformers.
-    """
+def read_vocabulary(own: OwnTokenizer, config: Configuration, folder: Path) -> Vocabulary:
+    """The vocabulary of a folder's tokenizer, filled up to the rows of the embedding."""
     settings = json.loads(own.backend_tokenizer.to_str())
-    tokens: list[str | None] = [None] * max(config.vocab_size, max(own.get_vocab().values(), default=-1) + 1)
-    for text, i in own.get_vocab().items():
+    ids = own.get_vocab()
+    tokens: list[str | None] = [None] * max(config.vocab_size, max(ids.values(), default=-1) + 1)
+    for text, i in ids.items():
         tokens[i] = text
-    types = [int(TokenType.NORMAL if text is not None else TokenType.UNUSED) for text in tokens]
+    types = [TokenType.UNUSED if text is None else TokenType.NORMAL for text in tokens]
     for i, token in own.added_tokens_decoder.items():
-        types[i] = int(TokenType.CONTROL if token.special else TokenType.USER_DEFINED)
+        types[i] = TokenType.CONTROL if token.special else TokenType.USER_DEFINED
     adds_bos, adds_eos = _adds(own)
+    # the tokenizer's own, then generation_config.json's, which transformers generates with
+    ends = token_ids(own.eos_token_id)
+    ends += token_ids(read_json(folder / "generation_config.json").get("eos_token_id"))
+    ends += config.eos_token_ids
     return Vocabulary(
         tokens,
-        types,
+        list(map(int, types)),
         [merge if isinstance(merge, str) else " ".join(merge) for merge in settings["model"]["merges"]],
         dict(_special(own, folder)),
-        _ends(own, config, folder),
+        tuple(dict.fromkeys(ends)),
         adds_bos,
         adds_eos,
         PRE_TOKENIZERS.get(_pattern(settings["pre_tokenizer"])),
     )
 
 
-def _special(own: Any, folder: Path) -> Iterator[tuple[str, int]]:
+def _special(own: OwnTokenizer, folder: Path) -> Iterator[tuple[str, int]]:
     """What the tokenizer does not name, generation_config.json or config.json may; unk is the tokenizer's alone."""
     files = [read_json(folder / name) for name in ("generation_config.json", "config.json")]
     for role, key in ROLES.items():
@@ -87,38 +92,34 @@ def _special(own: Any, folder: Path) -> Iterator[tuple[str, int]]:
             yield key, named[0]
 
 
-def _ends(own: Any, config: Configuration, folder: Path) -> tuple[int, ...]:
-    """Of the tokenizer, of generation_config.json, which transformers generates with, and of config.json."""
-    generation = token_ids(read_json(folder / "generation_config.json").get("eos_token_id"))
-    return tuple(dict.fromkeys((*token_ids(own.eos_token_id), *generation, *config.eos_token_ids)))
-
-
-def _adds(own: Any) -> tuple[bool, bool]:
-    """Whether it puts a token of its own before, and after a text."""
+def _adds(own: OwnTokenizer) -> tuple[bool, bool]:
+    """Whether the tokenizer puts a token of its own before a text, and after it."""
     plain, whole = (list(own.encode("a", add_special_tokens=adds)) for adds in (False, True))
     before = next((i for i in range(len(whole)) if whole[i : i + len(plain)] == plain), 0)
     return before > 0, len(whole) > before + len(plain)
 
 
-def _pattern(pre: Any) -> str:
+def _pattern(pre: object) -> str:
     """What splits a text before BPE, as a regular expression; ByteLevel has GPT-2's inside."""
-    steps = pre.get("pretokenizers", [pre]) if isinstance(pre, dict) else []
+    if not isinstance(pre, dict):
+        return ""
+    steps = pre.get("pretokenizers", [pre])
     patterns = [step["pattern"].get("Regex", "") for step in steps if step.get("type") == "Split"]
     patterns += [_GPT2 for step in steps if step.get("type") == "ByteLevel" and step.get("use_regex", True)]
     return patterns[0] if len(patterns) == 1 else ""
 
 
 def from_metadata(metadata: Metadata) -> Vocabulary:
-    """Of the keys that the converter would write."""
-    told = {key.removeprefix(PREFIX): value.data for key, value in metadata.items() if key.startswith(PREFIX)}
+    """The vocabulary in the keys that the converter would write."""
+    values = {key.removeprefix(PREFIX): value.data for key, value in metadata.items() if key.startswith(PREFIX)}
     return Vocabulary(
-        told["tokens"],
-        told["token_type"],
-        told.get("merges", []),
-        {key: told[key] for key in ROLES.values() if key in told},
-        tuple(told[key] for key in END_KEYS if key in told),
-        told["add_bos_token"],
-        told["add_eos_token"],
-        told["pre"],
-        told["model"],
+        values["tokens"],
+        values["token_type"],
+        values.get("merges", []),
+        {key: values[key] for key in ROLES.values() if key in values},
+        tuple(values[key] for key in END_KEYS if key in values),
+        values["add_bos_token"],
+        values["add_eos_token"],
+        values["pre"],
+        values["model"],
     )

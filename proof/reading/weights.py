@@ -28,13 +28,14 @@ def read_weights(folder: Path) -> dict[str, SourceTensor]:
         try:
             tensors |= read_torch(path) if path.suffix == ".bin" else _read_safetensors(path)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as e:
-            told = disguise(path)
-            raise CheckpointError(f"{path}: it is {told}" if told else f"{path}: it cannot be read: {e}") from None
+            kind = disguise(path)
+            reason = f"it is {kind}" if kind else f"it cannot be read: {e}"
+            raise CheckpointError(f"{path}: {reason}") from None
     return tensors
 
 
 def _read_safetensors(path: Path) -> dict[str, SourceTensor]:
-    """By gguf-py's reader, which trusts the offsets: a file that ends before is found here."""
+    """A file's tensors by gguf-py's reader, which trusts the offsets: a file that ends before is noticed here."""
     from gguf.utility import SafetensorsLocal
 
     tensors, raw = {}, np.asarray(np.memmap(path, np.uint8, "r"))
