@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -64,7 +63,8 @@ class _CacheType(click.ParamType[int]):
 
         if isinstance(value, int):
             return value
-        if (number := CACHE_TYPES.get(str(value).lower())) is None:
+        number = CACHE_TYPES.get(str(value).lower())
+        if number is None:
             self.fail(f"{value!r} is none of {', '.join(CACHE_TYPES)}", param, ctx)
         return number
 
@@ -76,6 +76,9 @@ def cache_types() -> Iterable[str]:
     return CACHE_TYPES
 
 
+THREADS_OPTION = click.option(
+    "-t", "--threads", "n_threads", type=click.IntRange(min=1), help="Threads; by default the physical cores."
+)
 LOADING_OPTIONS = (
     click.option(
         "-c",
@@ -85,9 +88,7 @@ LOADING_OPTIONS = (
         default=0,
         help="Context in tokens; by default what fits memory, up to the trained length.",
     ),
-    click.option(
-        "-t", "--threads", "n_threads", type=click.IntRange(min=1), help="Threads; by default the physical cores."
-    ),
+    THREADS_OPTION,
     click.option("-ngl", "--n-gpu-layers", type=int, default=-1, help="Layers on the GPU; by default all."),
     click.option(
         "-ctk",
@@ -132,9 +133,18 @@ LOADING_OPTIONS = (
 )
 
 
-def with_options(*options: Callable[..., Any]) -> Callable[..., Any]:
-    """A decorator that gives a command these options."""
-    return lambda command: functools.reduce(lambda f, option: option(f), reversed(options), command)
+Command = Callable[..., Any]
+
+
+def with_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """A decorator that gives a command these options, in this order."""
+
+    def decorated(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
 
 
 def template_of(file: Path) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from exaone4_gguf.converter.plan import Plan
 
 _LINE_EVERY = 30.0  # seconds, where there is no terminal
-_QUIET = 1.0  # seconds in which nothing is told
+_QUIET = 1.0  # seconds in which nothing is shown
 
 
 @contextmanager
@@ -58,18 +58,43 @@ def _percent_bar(console: Console, title: str, total: int) -> Iterator[Callable[
 def show_rate(what: str) -> Iterator[Callable[[int], None]]:
     """Show how many there were and how many come in a second, where how many will come is not known."""
     console, began, last, count = Console(stderr=True), time.monotonic(), 0.0, 0
+    every, end = _LINE_EVERY, "\n"
+    if console.is_terminal:
+        every, end = 0.1, "\r"
 
     def advance(n: int) -> None:
         nonlocal last, count
         count += n
-        if (now := time.monotonic()) - last >= (_LINE_EVERY, 0.1)[console.is_terminal] and now - began > _QUIET:
+        now = time.monotonic()
+        if now - last >= every and now - began > _QUIET:
             last = now
-            end = "\r" if console.is_terminal else "\n"
             console.print(f"{count:,} {what}, {count / (now - began):.1f} a second", end=end, highlight=False)
 
     yield advance
     if console.is_terminal and last:
         console.print()
+
+
+@contextmanager
+def show_steps() -> Iterator[Callable[[str, float], None]]:
+    """Show what is being done, and which share of it is done, while the context lasts."""
+    console, last = Console(stderr=True), time.monotonic()
+
+    def line(what: str, done: float) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _LINE_EVERY:
+            last = now
+            console.print(f"{what}: {done:.0%}", highlight=False, markup=False, soft_wrap=True)
+
+    if not console.is_terminal:
+        yield line
+        return
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda what, done: bar.update(task, description=what, completed=done)
 
 
 @contextmanager
@@ -90,7 +115,8 @@ def _lines(console: Console, title: str, told: Callable[[int], str]) -> Iterator
         nonlocal done, last
         with lock:
             done += n_bytes
-            if (now := time.monotonic()) - last >= _LINE_EVERY:
+            now = time.monotonic()
+            if now - last >= _LINE_EVERY:
                 last = now
                 console.print(f"{title}: {told(done)}", highlight=False)
 

@@ -34,9 +34,13 @@ def print_summary(summary: Summary) -> None:
 
 
 def _facts(s: Summary) -> list[tuple[str, str]]:
-    parts = f" in {s.parts} parts" if s.parts > 1 else ""
+    parts = ""
+    if s.parts > 1:
+        parts = f" in {s.parts} parts"
     window = f"window of {s.sliding_window}" if s.sliding_window else "no window"
-    tied = "no output" if s.model_class != CHATTING else "tied embeddings" if s.tied else "untied"
+    tied = "tied embeddings" if s.tied else "untied"
+    if s.model_class != CHATTING:
+        tied = "no output"
     tokens = ", ".join(f"{n:,} {name}" for name, n in s.tokens.items() if name != "all")
     facts = [
         ("path", s.path),
@@ -60,7 +64,9 @@ def _head(s: Summary) -> str:
         return (
             "for embeddings; it cannot chat" if s.model_class == BASE else "its head is not beside it; it cannot chat"
         )
-    shown = ", ".join(s.head["labels"][:_SHOWN_LABELS]) + (", ..." if len(s.head["labels"]) > _SHOWN_LABELS else "")
+    shown = ", ".join(s.head["labels"][:_SHOWN_LABELS])
+    if len(s.head["labels"]) > _SHOWN_LABELS:
+        shown += ", ..."
     return f"{s.head['task']}, head in {s.head['type']}, {len(s.head['labels'])} labels: {shown}"
 
 
@@ -98,6 +104,7 @@ def describe(result: Result) -> str:
     bits = 8 * plan.size / max(1, plan.n_weights)
     parts = [path for path in result.paths if path != result.head]
     files = parts[0].name if len(parts) == 1 else f"{len(parts)} files"
-    files += f" and {result.head.name}" if result.head else ""
+    if result.head:
+        files += f" and {result.head.name}"
     verb = "written" if result.written else "would be"
     return f"{files} {verb}: {result.file_type.name}, {decimal(plan.size)}, {bits:.2f} bits per weight"

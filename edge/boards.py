@@ -41,7 +41,6 @@ class Board:
 
 
 _DOT = frozenset({"dotprod"})
-_I8MM = frozenset({"dotprod", "i8mm"})
 _PI = GIB * 3 // 4  # Raspberry Pi OS without a desktop, and room for files' pages
 _ROWS = (
     # Raspberry Pi 4: qwen 1.8B in Q4_0, 1.1 GB, at 3.1 tokens/s (aidatatools/ollama-benchmark#9)
@@ -67,6 +66,7 @@ def board(name: str) -> Board:
     Raises:
         RequestError: there is none; the message lists them.
     """
-    if (found := BOARDS.get(name.lower())) is None:
+    found = BOARDS.get(name.lower())
+    if found is None:
         raise RequestError(f"unknown device '{name}'; one of: {', '.join(BOARDS)}")
     return found

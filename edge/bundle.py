@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -46,20 +47,20 @@ def _silently() -> AbstractContextManager[Progress]:
     return nullcontext(lambda what, done: None)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What a bundle is to be like; the arguments of ``bundle`` but the file and the place."""
 
     target: str
-    llama_cpp: Path | None = None
-    n_ctx: int | None = None
-    cache_type_k: str = "f16"
-    cache_type_v: str = "f16"
-    license_file: Path | None = None
-    keep_template: bool = False
-    tar: bool = False
-    force: bool = False
-    jobs: int | None = None
+    llama_cpp: Path | None
+    n_ctx: int | None
+    cache_type_k: str
+    cache_type_v: str
+    license_file: Path | None
+    keep_template: bool
+    tar: bool
+    force: bool
+    jobs: int | None
 
 
 def bundle(
@@ -98,16 +99,16 @@ def bundle(
         Exaone4Error: the file is not right, the programs cannot be made, or the place cannot be written to.
     """
     options = Options(
-        target,
-        Path(llama_cpp) if llama_cpp else None,
-        n_ctx,
-        cache_type_k.lower(),
-        cache_type_v.lower(),
-        Path(license_file) if license_file else None,
-        keep_template,
-        tar,
-        force,
-        jobs,
+        target=target,
+        llama_cpp=Path(llama_cpp) if llama_cpp else None,
+        n_ctx=n_ctx,
+        cache_type_k=cache_type_k.lower(),
+        cache_type_v=cache_type_v.lower(),
+        license_file=Path(license_file) if license_file else None,
+        keep_template=keep_template,
+        tar=tar,
+        force=force,
+        jobs=jobs,
     )
     if target not in TARGETS:
         raise BundleError(f"unknown target '{target}'; one of: {', '.join(TARGETS)}")
@@ -136,7 +137,8 @@ def _texts(gguf: GGUFFile, shape: ModelShape, options: Options) -> dict[str, str
     if not isinstance(template, str) or not template.strip():
         raise BundleError(f"{gguf.path}: it has no chat template")
     try:
-        template = template if options.keep_template else for_llama_server(template)
+        if not options.keep_template:
+            template = for_llama_server(template)
     except TokenizerError as e:
         raise BundleError(f"{gguf.path}: {e}; --keep-template takes it as it is") from None
     return {"chat_template.jinja": template, "LICENSE-EXAONE.txt": _licence(gguf, options.license_file)}
@@ -168,16 +170,21 @@ def _check_place(place: Path, options: Options, gguf: GGUFFile) -> None:
         raise OutputError(f"{parent}: no permission to write there")
     _check_free(place, options)
     free = shutil.disk_usage(parent).free
-    if free < size * (2 if options.tar else 1):
+    copies = 2 if options.tar else 1
+    if free < size * copies:
         raise OutputError(f"{parent}: the disk is too small: {size:,} bytes for the model, {free:,} free")
 
 
 def _check_free(place: Path, options: Options) -> None:
     if not (place.exists() or place.is_symlink()):
         return
-    replaceable = place.is_file() if options.tar else (place / _MARK).is_file() and not place.is_symlink()
-    if not (options.force and replaceable):
-        raise OutputError(f"{place}: it exists already" + ("; --force replaces it" if replaceable else ""))
+    replaceable = (place / _MARK).is_file() and not place.is_symlink()
+    if options.tar:
+        replaceable = place.is_file()
+    if not replaceable:
+        raise OutputError(f"{place}: it exists already")
+    if not options.force:
+        raise OutputError(f"{place}: it exists already; --force replaces it")
 
 
 def _programs(options: Options, progress: Progress) -> tuple[dict[Build, Mapping[str, Path]], str]:
@@ -245,13 +252,15 @@ def _stem(gguf: GGUFFile, shape: ModelShape) -> str:
     stem = gguf.parts[0].stem
     if len(gguf.parts) > 1:
         stem = stem.rsplit("-", 3)[0]
-    safe = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem)
+    safe = re.sub("[^a-zA-Z0-9._-]", "-", stem)
     return safe.strip(".-")[:100] or "model"
 
 
 def _part_names(stem: str, parts: int) -> list[str]:
     file = Path(f"{stem}.gguf")
-    return [file.name] if parts == 1 else [split_name(file, i + 1, parts).name for i in range(parts)]
+    if parts == 1:
+        return [file.name]
+    return [split_name(file, i + 1, parts).name for i in range(parts)]
 
 
 def _named_parts(gguf: GGUFFile, shape: ModelShape) -> dict[str, Path]:

@@ -125,8 +125,11 @@ def _built(build: Build, source: Path, work: Path, progress: Progress, jobs: int
                 done = 0.0  # each of the programs is counted anew
                 for line in lines:
                     written.write(line)
-                    if match := _PERCENT.match(line):
-                        done = max(done, int(match[1]) / 100 if match[1] else int(match[2]) / int(match[3]))
+                    match = _PERCENT.match(line)
+                    if match:
+                        percent, count, total = match.groups()
+                        share = int(percent) / 100 if percent else int(count) / int(total)
+                        done = max(done, share)
                         progress(f"llama.cpp for {build.name}", done)
     made.mkdir()
     for program, target in zip(PROGRAMS, targets, strict=True):

@@ -17,7 +17,7 @@ from exaone4_gguf.format.types import TensorType
 from exaone4_gguf.quant.recipes import FILE_TYPES
 
 N_CTX = 4096
-"""The context that is asked for, unless told otherwise."""
+"""The context that is asked for, unless the caller says another."""
 
 _STEP = 256
 _READING = 8.0
@@ -82,7 +82,14 @@ def fit(path: str | Path, device: str | None = None, *, n_ctx: int = N_CTX, cach
     shape = read_shape(path)
     if not 1 <= n_ctx <= shape.context_length:
         raise RequestError(f"a context of {n_ctx} tokens: this model takes from 1 to {shape.context_length}")
-    setup = _setup(target, n_ctx, cache_type)
+    bundled = target.target is not None  # it is run by llama-server with its defaults, else by the runtime
+    setup = Setup(
+        n_ctx,
+        cache_type.lower(),
+        n_outputs=1 if bundled else UBATCH,
+        swa_full=not bundled,
+        features=target.features,
+    )
     rows = tuple(_row(shape, name, types, setup, target) for name, types in _types(shape))
     proposed = _proposed(rows)
     return Fit(
@@ -92,20 +99,8 @@ def fit(path: str | Path, device: str | None = None, *, n_ctx: int = N_CTX, cach
         n_ctx=n_ctx,
         cache_type=setup.cache_type,
         rows=rows,
-        proposed=proposed.type if proposed else None,
-        command=_command(shape, proposed, setup, target) if proposed else None,
-    )
-
-
-def _setup(target: Board, n_ctx: int, cache_type: str) -> Setup:
-    """How it is loaded there: by the runtime, or, from a bundle, by llama-server with its defaults."""
-    bundled = target.target is not None
-    return Setup(
-        n_ctx,
-        cache_type.lower(),
-        n_outputs=1 if bundled else UBATCH,
-        swa_full=not bundled,
-        features=target.features,
+        proposed=proposed and proposed.type,
+        command=proposed and _command(shape, proposed, setup, target),
     )
 
 
@@ -146,11 +141,15 @@ def _proposed(rows: Sequence[Row]) -> Row | None:
 
     What is smaller than ``_SMALLEST`` costs much, so it is proposed only where nothing else fits.
     """
-    names = list(FILE_TYPES)
-    start, end = (names.index(_PROPOSED), names.index(_SMALLEST) + 1) if len(rows) > 1 else (0, 1)
+    start, end = 0, 1
+    if len(rows) > 1:
+        names = list(FILE_TYPES)  # in the order of the rows: the best first
+        start, end = names.index(_PROPOSED), names.index(_SMALLEST) + 1
     fitting = [row for row in rows[start:end] if row.fits] or [row for row in rows[end:] if row.fits]
     quick = [row for row in fitting if row.tokens_per_second >= _READING]
-    return quick[0] if quick else max(fitting, key=lambda row: row.tokens_per_second, default=None)
+    if quick:
+        return quick[0]
+    return max(fitting, key=lambda row: row.tokens_per_second, default=None)
 
 
 def _command(shape: ModelShape, row: Row, setup: Setup, target: Board) -> str:
@@ -158,13 +157,18 @@ def _command(shape: ModelShape, row: Row, setup: Setup, target: Board) -> str:
     source, file = str(shape.path), str(shape.path)
     steps = []
     if shape.is_checkpoint or (shape.own != row.type and shape.can_be_quantized):
-        file = f"{shape.path.stem if not shape.is_checkpoint else shape.name}-{row.type}.gguf"
-        verb = ["convert", source, file, "--outtype", row.type]
-        steps.append(verb if shape.is_checkpoint else ["quantize", source, file, row.type])
+        if shape.is_checkpoint:
+            file = f"{shape.name}-{row.type}.gguf"
+            steps.append(["convert", source, file, "--outtype", row.type])
+        else:
+            file = f"{shape.path.stem}-{row.type}.gguf"
+            steps.append(["quantize", source, file, row.type])
     if not shape.model_class.speaks:  # a bundle is a server to talk with
         steps.append(["classify" if shape.model_class.head else "embed", file, "-c", str(setup.n_ctx)])
         return _joined(steps)
-    cache = [] if setup.cache_type == "f16" else ["-ctk", setup.cache_type, "-ctv", setup.cache_type]
+    cache = []
+    if setup.cache_type != "f16":
+        cache = ["-ctk", setup.cache_type, "-ctv", setup.cache_type]
     if target.target:
         steps.append(["bundle", file, f"{Path(file).stem}-{target.target}", "--target", target.target, *cache])
     else:

@@ -51,7 +51,9 @@ def features() -> frozenset[str]:
     except RuntimeFailure:
         return frozenset()
     on = set(re.findall(r"(\w+) = 1", told))
-    return frozenset(ours for theirs, ours in _FEATURES.items() if theirs in on) if "REPACK" in on else frozenset()
+    if "REPACK" not in on:
+        return frozenset()
+    return frozenset(ours for theirs, ours in _FEATURES.items() if theirs in on)
 
 
 def bandwidth() -> float:

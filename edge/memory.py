@@ -75,14 +75,16 @@ def memory(shape: ModelShape, types: Sequence[TensorType], setup: Setup) -> Memo
     typed = [(t, type) for t, type in zip(shape.tensors, types, strict=True) if shape.is_loaded(t)]
     sizes = {t.name: _bytes(t, type) for t, type in typed}
     copies = {t.name for t, type in typed if _is_repacked(t, type, shape.tied, setup.features)}
-    embedding = sizes["token_embd.weight"]
+    read = sum(sizes.values())
+    if not shape.tied:
+        read -= sizes["token_embd.weight"]
     return Memory(
         weights=sum(sizes.values()) - _trimmed([t for t, _ in typed], sizes, copies),
         repacked=sum(sizes[name] for name in copies),
         droppable=sum(sizes[name] for name in copies if name != "token_embd.weight"),
         kv=kv_bytes(shape, setup),
         compute=compute_bytes(shape, setup),
-        read_per_token=sum(sizes.values()) - (0 if shape.tied else embedding),
+        read_per_token=read,
     )
 
 
@@ -139,7 +141,9 @@ def compute_bytes(shape: ModelShape, setup: Setup) -> int:
     of logits that is handed out.
     """
     rows, width, ffn, kv = _rows(setup), shape.width, shape.ffn_width, shape.kv_width
-    masks = _padded(setup.n_ctx) + (0 if shape.sliding_window is None else _window_cells(shape, setup))
+    masks = _padded(setup.n_ctx)
+    if shape.sliding_window is not None:
+        masks += _window_cells(shape, setup)
     layer = rows * _FLOAT * max(4 * ffn, 3 * width + 2 * ffn, 3 * width + 3 * kv)
     logits = _FLOAT * (min(rows, setup.n_outputs) * shape.n_vocab + 2 * rows * width)
     return max(layer + masks * rows * _HALF, logits) + shape.n_vocab * _FLOAT

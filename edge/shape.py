@@ -5,11 +5,8 @@ Of a folder, config.json is enough: nothing of the weights is read.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from exaone4_gguf.converter.classes import CAUSAL, CLASSES, ModelClass
 from exaone4_gguf.converter.config import Exaone4Config, check_llama_cpp_runs_it, read_config
@@ -38,7 +35,6 @@ class ModelShape:
     n_vocab: int
     width: int
     ffn_width: int
-    q_width: int
     kv_width: int
     context_length: int
     sliding_window: int | None
@@ -104,7 +100,6 @@ def _of_config(folder: Path, c: Exaone4Config) -> ModelShape:
         n_vocab=c.vocab_size,
         width=c.hidden_size,
         ffn_width=c.intermediate_size,
-        q_width=c.q_size,
         kv_width=c.kv_size,
         context_length=c.max_position_embeddings,
         sliding_window=c.sliding_window,
@@ -129,7 +124,6 @@ def _of_gguf(path: Path) -> ModelShape:
         n_vocab=rows["token_embd.weight"],
         width=_size(gguf, "embedding_length"),
         ffn_width=rows["blk.0.ffn_up.weight"],
-        q_width=rows["blk.0.attn_q.weight"],
         kv_width=rows["blk.0.attn_k.weight"],
         context_length=_size(gguf, "context_length"),
         sliding_window=model.sliding_window,
@@ -140,12 +134,7 @@ def _of_gguf(path: Path) -> ModelShape:
 
 
 def _size(gguf: GGUFFile, key: str) -> int:
-    value: Any = gguf.get(f"%s.{key}")
+    value = gguf.get(f"%s.{key}")
     if not isinstance(value, int) or value < 1:
         raise GGUFError(f"{gguf.path}: exaone4.{key} is {value!r}; it must be a number")
     return value
-
-
-def n_weights(tensors: Sequence[TensorShape]) -> int:
-    """How many weights they hold."""
-    return sum(math.prod(t.shape) for t in tensors)

@@ -54,7 +54,8 @@ def _source_distribution(version: str) -> Path:
     if not archive.is_file():
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
             os.replace(_downloaded(version, Path(temporary)), archive)
-    if (found := _sha256(archive)) != SHA256[version]:
+    found = _sha256(archive)
+    if found != SHA256[version]:
         archive.unlink()
         raise BundleError(
             f"{archive.name}: its SHA-256 is {found}, not {SHA256[version]}; it was removed: try again, "

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from exaone4_gguf.hints import Hinting
-
-_LINE_EVERY = 30.0  # seconds, where there is no terminal
 
 
 @click.command("bundle", cls=Hinting)
@@ -42,32 +37,6 @@ def bundle_command(file: Path, out: Path, target: str, **options: Any) -> None:
     first time. OUT has a README.md.
     """
     from exaone4_gguf.edge.bundle import bundle
+    from exaone4_gguf.progress import show_steps
 
-    click.echo(bundle(file, out, target, show_progress=_show_progress, **options))
-
-
-@contextmanager
-def _show_progress() -> Iterator[Callable[[str, float], None]]:
-    """On stderr: a bar on a terminal, a line now and then elsewhere."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines()
-        return
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda what, done: bar.update(task, description=what, completed=done)
-
-
-def _lines() -> Callable[[str, float], None]:
-    last = time.monotonic()
-
-    def tell(what: str, done: float) -> None:
-        nonlocal last
-        if (now := time.monotonic()) - last >= _LINE_EVERY:
-            last = now
-            click.echo(f"{what}: {done:.0%}", err=True)
-
-    return tell
+    click.echo(bundle(file, out, target, show_progress=show_steps, **options))

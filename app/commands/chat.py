@@ -115,13 +115,17 @@ def _schema(text: str | None, file: Path | None) -> dict[str, Any] | None:
     """The schema as a request's response_format."""
     import json
 
-    if text is None and file is None:
+    where = "--json-schema"
+    if file is not None:
+        where, text = str(file), text_of(file)
+    if text is None:
         return None
-    where = "--json-schema" if file is None else str(file)
     try:
-        schema = json.loads(text if file is None and text is not None else text_of(file or Path()))
+        schema = json.loads(text)
     except (ValueError, RecursionError) as e:
         raise click.UsageError(f"{where}: not JSON: {e}") from None
     if not isinstance(schema, dict):
         raise click.UsageError(f"{where}: a schema is an object")
-    return {"type": "json_schema", "json_schema": {"schema": schema}} if schema else {"type": "json_object"}
+    if not schema:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"schema": schema}}

@@ -52,4 +52,6 @@ def convert_command(model_dir: str, out: Path, outtype: str, then_verify: bool, 
     check_order(model_dir, (out,), "convert {} {}")
     result = convert(model_dir, out, outtype, **writing(options))
     report(result)
-    return verify_result(model_dir, result.paths[0], options["imatrix"]) if then_verify and result.written else 0
+    if then_verify and result.written:
+        return verify_result(model_dir, result.paths[0], options["imatrix"])
+    return 0

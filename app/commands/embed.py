@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from exaone4_gguf.hints import Hinting
+from exaone4_gguf.options import THREADS_OPTION, Command, with_options
 
 if TYPE_CHECKING:
     from exaone4_gguf.runtime.encode.encoder import Encoder
@@ -36,18 +36,16 @@ _OPTIONS = (
         default=0,
         help="The most tokens of a text; by default what fits memory, up to the trained length.",
     ),
-    click.option(
-        "-t", "--threads", "n_threads", type=click.IntRange(min=1), help="Threads; by default the physical cores."
-    ),
+    THREADS_OPTION,
     click.option("-ngl", "--n-gpu-layers", type=int, default=-1, help="Layers on the GPU; by default all that fit."),
 )
 
 
-def reading(command: Callable[..., Any]) -> Callable[..., Any]:
+def reading(command: Command) -> Command:
     """The arguments and options that both commands share."""
-    command = functools.reduce(lambda f, option: option(f), reversed(_OPTIONS), command)
-    command = click.argument("source", metavar="[IN]", type=click.File("rb"), default="-")(command)
-    return click.argument("file", metavar="FILE.gguf", type=click.Path())(command)
+    file = click.argument("file", metavar="FILE.gguf", type=click.Path())
+    source = click.argument("source", metavar="[IN]", type=click.File("rb"), default="-")
+    return with_options(file, source, *_OPTIONS)(command)
 
 
 @click.command("embed", cls=Hinting)
@@ -80,8 +78,10 @@ def encoder_of(file: str, options: dict[str, Any]) -> Encoder:
 
 
 def is_json(source: IO[bytes], as_json: bool | None) -> bool:
-    """Whether the lines of a source are JSON: as it was said, or as its name has it."""
-    return str(source.name).endswith((".jsonl", ".ndjson")) if as_json is None else as_json
+    """Whether the lines of a source are JSON: as the option says, or as its name has it."""
+    if as_json is None:
+        return str(source.name).endswith((".jsonl", ".ndjson"))
+    return as_json
 
 
 def print_lines(results: Iterable[dict[str, Any]]) -> None:

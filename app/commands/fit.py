@@ -87,7 +87,9 @@ def _show(found: Fit) -> None:
         m = row.memory
         sizes = (m.weights, m.repacked, m.kv, m.compute, m.needed)
         context = f"{row.largest_context:,}" if row.largest_context else "none"
-        style = "bold" if row.type == found.proposed else "" if row.fits else "dim"
+        style = "" if row.fits else "dim"
+        if row.type == found.proposed:
+            style = "bold"
         cells = (
             row.type,
             *(f"{size / 1e9:.2f}" for size in sizes),
@@ -97,6 +99,6 @@ def _show(found: Fit) -> None:
         )
         table.add_row(*cells, style=style)
     console.print(table)
-    told = f"cache: {found.n_ctx:,} tokens in {found.cache_type}; context: the most that fits"
-    console.print(Text(told, style="dim"))
-    console.print(f"\n{found.command}" if found.command else "\nNothing fits.", soft_wrap=True)
+    caption = f"cache: {found.n_ctx:,} tokens in {found.cache_type}; context: the most that fits"
+    console.print(Text(caption, style="dim"))
+    console.print(f"\n{found.command or 'Nothing fits.'}", soft_wrap=True)

@@ -138,13 +138,15 @@ def _show_file(console: Console, file: FileReport) -> None:
 
     size = f" ({file.file_type}, {decimal(file.size)}) "
     console.print(Text(file.path, style="bold") + Text(size) + Text(file.verdict, style=_COLOURS[file.verdict]))
-    if another := file.another_model:
+    another = file.another_model
+    if another:
         _show_line(console, Text("another model: ", style="bold red"), another)
     for part in file.parts:
         label = Text(f"{part.name:<11}", style="cyan") + Text(f"{part.verdict:<14}", style=_COLOURS[part.verdict])
         _show_line(console, label, part.summary)
-        for line in [] if another else _lines(part):
-            _show_line(console, Text(" " * 11), line)
+        if not another:
+            for line in _lines(part):
+                _show_line(console, Text(" " * 11), line)
     console.print()
 
 

@@ -83,7 +83,7 @@ def dice(first: int, second: int, *, as_text: bool = False) -> Conversation:
     """Two dice thrown with the tool; `as_text` gives the results as strings, as OpenAI's clients do."""
     results = [str(face) if as_text else face for face in (first, second)]
     return Conversation(
-        name=f"dice-{first}-{second}" + ("-text" if as_text else ""),
+        name=f"dice-{first}-{second}-text" if as_text else f"dice-{first}-{second}",
         messages=(
             _user("Roll D6 twice!"),
             {"role": "assistant", "content": None, "tool_calls": [_roll("call_1"), _roll("call_2")]},
