@@ -99,8 +99,8 @@ def fit(path: str | Path, device: str | None = None, *, n_ctx: int = N_CTX, cach
         n_ctx=n_ctx,
         cache_type=setup.cache_type,
         rows=rows,
-        proposed=proposed and proposed.type,
-        command=proposed and _command(shape, proposed, setup, target),
+        proposed=proposed.type if proposed else None,
+        command=_command(shape, proposed, setup, target) if proposed else None,
     )
 
 
