@@ -67,20 +67,21 @@ def read_imatrix(path: str | Path) -> ImportanceMatrix:
         raise ImatrixError(f"{path}: {e.strerror or e}") from e
     try:
         matrix = _read_gguf(Path(path)) if raw.startswith(MAGIC) else _read_binary(raw, str(path))
+        _check(matrix)
     except ImatrixError as e:
-        raise ImatrixError(e.what, where=str(path)) from None
-    _check(matrix)
+        one_line = " ".join(e.what.split())  # a damaged name may hold anything
+        raise ImatrixError(one_line, where=str(path)) from None
     return matrix
 
 
 def _check(matrix: ImportanceMatrix) -> None:
     if not matrix.entries:
-        raise ImatrixError(f"{matrix.path}: an importance matrix without entries")
+        raise ImatrixError("an importance matrix without entries")
     for name, entry in matrix.entries.items():
         if not np.isfinite(entry.sums).all() or not np.isfinite(entry.count):
-            raise ImatrixError(f"{matrix.path}: {name} holds a value that is not finite")
+            raise ImatrixError(f"{name} holds a value that is not finite")
         if (entry.sums < 0).any() or entry.count < 0:
-            raise ImatrixError(f"{matrix.path}: {name} holds a negative value, and squares have none")
+            raise ImatrixError(f"{name} holds a negative value, and squares have none")
 
 
 def _read_gguf(path: Path) -> ImportanceMatrix:

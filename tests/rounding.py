@@ -40,12 +40,14 @@ def most_by_rounding(model: Model) -> float:
 
 def most_of_a_logprob(model: Model) -> float:
     """The largest difference of a token's log probability that rounding explains, where it can be chosen at all."""
-    return TIMES * max(np.abs(_logprobs(a) - _logprobs(b))[_logprobs(a) > _UNLIKELY].max() for a, b in _pairs(model))
+    pairs = ((_logprobs(a), _logprobs(b)) for a, b in _pairs(model))
+    return TIMES * max(float(np.abs(a - b)[a > _UNLIKELY].max()) for a, b in pairs)
 
 
 def _logprobs(logits: Floats) -> Floats:
-    shifted: Floats = logits - logits.max()
-    return shifted - np.log(np.exp(shifted).sum())
+    shifted = logits - logits.max()
+    logprobs: Floats = shifted - np.log(np.exp(shifted).sum())
+    return logprobs
 
 
 def _pairs(model: Model) -> Iterator[tuple[Floats, Floats]]:

@@ -72,7 +72,8 @@ class Lookahead:
         """The logits after the last token, of shape (n_vocab,): llama.cpp's own memory, until the next token."""
         if self._rows == 1:
             return self._context.logits
-        return self._context.last_logits(self._rows)[self._row]
+        row: Logits = self._context.last_logits(self._rows)[self._row]
+        return row
 
     @property
     def room(self) -> int:
