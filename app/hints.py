@@ -44,11 +44,17 @@ class Hinting(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does it; what is left over is an error here, unless a shell completes the line."""
         ctx.allow_extra_args = True
+        given = tuple(args)  # click takes them out of the list
         try:
             left = super().parse_args(ctx, args)
         except click.NoSuchOption as e:
             if hint := _LLAMA_CPP_OPTIONS.get(e.option_name):
                 raise click.UsageError(f"No such option: {e.option_name}; {hint}", ctx) from None
+            raise
+        except click.MissingParameter as e:
+            if self.name == "convert" and len(given) == 1 and given[0].endswith(".gguf"):
+                hint = f"to quantize a GGUF file: exaone4-gguf quantize {given[0]} OUT.gguf TYPE"
+                raise click.UsageError(f"{e.format_message().rstrip('.')}; {hint}", ctx) from None
             raise
         if left and not ctx.resilient_parsing:
             several = "s" if len(left) > 1 else ""

@@ -90,6 +90,8 @@ def quantize_command(infile: Path, out: Path, outtype: str, **options: Any) -> N
     """Quantize IN.gguf to OUT.gguf as TYPE, with llama.cpp's own bytes."""
     from exaone4_gguf.converter.convert import quantize
 
+    if is_type(infile.name):
+        raise click.UsageError(f"TYPE comes last: exaone4-gguf quantize {out} {outtype} {infile.name}")
     if is_type(out.name):
         raise click.UsageError(f"TYPE comes last: exaone4-gguf quantize {infile} {outtype} {out.name}")
     report(quantize(infile, out, outtype, **writing(options)))

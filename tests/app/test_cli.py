@@ -167,6 +167,8 @@ def test_a_broken_checkpoint_is_one_line_and_exit_code_2(fault: str, run: Run, t
         ),
         (("convert", "{full}", "a.gguf", "b.gguf"), "unexpected extra argument (b.gguf) (try"),
         (("convert", "a.gguf", "{full}"), "MODEL_DIR comes first: exaone4-gguf convert {full} a.gguf"),
+        (("convert", "a.gguf"), "to quantize a GGUF file: exaone4-gguf quantize a.gguf OUT.gguf TYPE"),
+        (("quantize", "Q4_0", "{gguf}", "b.gguf"), "TYPE comes last: exaone4-gguf quantize {gguf} b.gguf Q4_0"),
         (
             ("convert", "{full}", "--outfile", "a.gguf"),
             "No such option: --outfile; the target is given without an option",
