@@ -212,7 +212,8 @@ class Encoder(Loaded):
         listed = checked_texts(texts)
         sums = np.zeros((len(listed), self.model.n_embd), np.float64)
         counts = np.zeros((len(listed), 1))
-        for window, first, states in self._states(self._windows_of(listed, options), options):
+        windows = self._windows(self._encoded(listed, options), options)
+        for window, first, states in self._states(windows, options):
             pooled = _pooled(pooling, window, first, states)
             if pooling == "last":
                 sums[window.text] = counts[window.text] = 0
@@ -237,7 +238,8 @@ class Encoder(Loaded):
         listed = checked_texts(texts, pairs=True)
         logits = np.zeros((len(listed), len(head.labels)), np.float32)
         counts = np.zeros((len(listed), 1), np.float32)
-        for window, first, states in self._states(self._windows_of(listed, options), options):
+        windows = self._windows(self._encoded(listed, options), options)
+        for window, first, states in self._states(windows, options):
             at = head.pooled(window.ids) - first
             if 0 <= at < len(states):
                 logits[window.text] += head.logits(states[at : at + 1])[0]
@@ -264,10 +266,12 @@ class Encoder(Loaded):
         for window, first, states in self._states(self._windows(encoded, options), options):
             scores = head.scores(head.logits(states[max(0, window.fresh - first) :]))
             found[window.text] += [(head.labels[row.argmax()], float(row.max())) for row in scores]
-        return [
-            _tagged(str(text), labels, offsets(self.model, str(text), ids.ids))
-            for text, ids, labels in zip(listed, encoded, found, strict=True)
-        ]
+        tagged = []
+        for text, ids, labels in zip(map(str, listed), encoded, found, strict=True):
+            places = offsets(self.model, text, ids.ids)
+            tokens = tuple(TokenLabel(*label, *place) for label, place in zip(labels, places, strict=True))
+            tagged.append(Tagged(tokens, merged(text, tokens)))
+        return tagged
 
     def answer(
         self, question: str, context: str, *, max_answer_tokens: int = 15, **options: Unpack[EncodeOptions]
@@ -342,9 +346,6 @@ class Encoder(Loaded):
             found += [replace(window, ids=(*question, *window.ids)) for window in windows]
         return found
 
-    def _windows_of(self, texts: Sequence[Text], options: EncodeOptions) -> list[TextWindow]:
-        return self._windows(self._encoded(texts, options), options)
-
     def _encoded(self, texts: Sequence[Text], options: EncodeOptions) -> list[Encoded]:
         if unknown := options.keys() - EncodeOptions.__annotations__.keys():
             raise RequestError(
@@ -394,8 +395,3 @@ def _classified(head: Head, scores: Floats) -> Classified:
     best = int(scores.argmax())
     pairs = tuple((label, float(score)) for label, score in zip(head.labels, scores, strict=True))
     return Classified(head.labels[best], float(scores[best]), pairs)
-
-
-def _tagged(text: str, labels: list[tuple[str, float]], places: list[tuple[int, int]]) -> Tagged:
-    tokens = tuple(TokenLabel(*label, *place) for label, place in zip(labels, places, strict=True))
-    return Tagged(tokens, merged(text, tokens))

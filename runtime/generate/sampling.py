@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class Parameter:
     """What a field of ``Sampling`` says of itself; checks, options and bodies of requests take it from here.
 
-    ``sampler`` is the function of llama.cpp that makes its sampler, which gets the value and ``arguments`` and is
-    left out where the value is ``off``; the penalties, the temperature and the seed have samplers of their own form.
+    ``sampler`` is the function of llama.cpp that makes its sampler, which gets the value and ``arguments`` (how many
+    tokens it leaves at least), and is left out where the value is ``off``. The other samplers are of other forms.
     ``option`` is the command line's name, where that is not the field's.
     """
 
@@ -54,10 +54,6 @@ def _parameter(default: Any, parameter: Parameter) -> Any:
     return field(default=default, metadata={"parameter": parameter})
 
 
-_KEEP_ONE = (1,)
-"""The argument of llama.cpp's samplers for the tokens that they leave at least."""
-
-
 @dataclass(frozen=True)
 class Sampling:
     """How the next token is chosen; the names are llama.cpp's and OpenAI's.
@@ -70,12 +66,8 @@ class Sampling:
 
     temperature: float = _parameter(0.3, Parameter(float, 0, 100, option="--temp", help="Temperature; 0 is greedy."))
     top_k: int = _parameter(40, Parameter(int, 0, 2**31 - 1, sampler="llama_sampler_init_top_k", off=0))
-    top_p: float = _parameter(
-        1.0, Parameter(float, 0, 1, sampler="llama_sampler_init_top_p", arguments=_KEEP_ONE, off=1)
-    )
-    min_p: float = _parameter(
-        0.0, Parameter(float, 0, 1, sampler="llama_sampler_init_min_p", arguments=_KEEP_ONE, off=0)
-    )
+    top_p: float = _parameter(1.0, Parameter(float, 0, 1, sampler="llama_sampler_init_top_p", arguments=(1,), off=1))
+    min_p: float = _parameter(0.0, Parameter(float, 0, 1, sampler="llama_sampler_init_min_p", arguments=(1,), off=0))
     seed: int | None = _parameter(None, Parameter(int, help="For the same answer again."))
     presence_penalty: float = _parameter(0.0, Parameter(float, -100, 100))
     frequency_penalty: float = _parameter(0.0, Parameter(float, -100, 100))

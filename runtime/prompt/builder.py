@@ -14,14 +14,14 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from exaone4_gguf.errors import MessageError, PromptError
 from exaone4_gguf.format.tags import THINK
 from exaone4_gguf.runtime.prompt.messages import normalized, offered
-from exaone4_gguf.runtime.prompt.plain import plain
+from exaone4_gguf.runtime.prompt.plain import Fields, Object, plain
 from exaone4_gguf.runtime.prompt.template import ChatTemplate
 from exaone4_gguf.runtime.prompt.traps import Message
 
@@ -68,11 +68,11 @@ class PromptBuilder:
 
     def build(
         self,
-        messages: Iterable[Any],
-        tools: Sequence[Any] | None = None,
+        messages: Iterable[object],
+        tools: Iterable[object] | None = None,
         reasoning: bool = False,
         add_generation_prompt: bool = True,
-        template_kwargs: Mapping[str, Any] | None = None,
+        template_kwargs: Fields | None = None,
     ) -> Prompt:
         """The prompt for messages in OpenAI's form.
 
@@ -116,7 +116,7 @@ class PromptBuilder:
             raise PromptError("the tokenizer finds a marker in the prompt, which is to be text")
         return ids
 
-    def _marked(self, turns: list[Message], options: dict[str, Any]) -> tuple[str, str]:
+    def _marked(self, turns: list[Message], options: Object) -> tuple[str, str]:
         """The rendered text with seams in it, and the seam.
 
         What the template itself prints is known from a rendering in which messages cannot make a marker. If the
@@ -137,7 +137,7 @@ class PromptBuilder:
         self,
         template: ChatTemplate,
         turns: list[Message],
-        options: dict[str, Any],
+        options: Object,
         seam: str,
         change: Callable[[str, str], str],
     ) -> str:
@@ -259,7 +259,7 @@ def _class(character: str) -> str:
     return category if category in ("L", "N") else "other"
 
 
-def _mapped(value: Any, change: Change, key: Change) -> Any:
+def _mapped(value: object, change: Change, key: Change) -> Any:
     """A copy of plain data with its texts changed."""
     if isinstance(value, str):
         return change(value)
@@ -270,7 +270,7 @@ def _mapped(value: Any, change: Change, key: Change) -> Any:
     return value
 
 
-def _variables(given: Mapping[str, Any] | None) -> dict[str, Any]:
+def _variables(given: Fields | None) -> Object:
     if given is None:
         return {}
     values = plain(given, "template_kwargs")

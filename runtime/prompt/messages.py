@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from exaone4_gguf.runtime.prompt.plain import (
+    Fields,
     Object,
     as_list,
     as_object,
@@ -24,7 +25,7 @@ from exaone4_gguf.runtime.prompt.traps import TRAPS, ContentParts, Message
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
-def normalized(messages: Iterable[Any]) -> list[Message]:
+def normalized(messages: Iterable[object]) -> list[Message]:
     """The messages as plain data that a template prints right. The caller's are not changed.
 
     Roles are system, user, assistant and tool. Content is text; that of a tool is the value that its JSON text
@@ -49,7 +50,7 @@ _KEPT = ("role", "content")
 """What a message has though it be empty."""
 
 
-def offered(tools: Iterable[Any] | None) -> list[Any] | None:
+def offered(tools: Iterable[object] | None) -> list[Object] | None:
     """The tools as plain data for the template; whether they are good schemas is not looked at.
 
     Raises:
@@ -72,11 +73,11 @@ def _message(given: object, where: str) -> Message:
     return {"role": role, **form, "name": as_text(fields.get("name"), f"{where}.name")}
 
 
-def _of_system_or_user(fields: Mapping[str, Any], where: str) -> Message:
+def _of_system_or_user(fields: Fields, where: str) -> Message:
     return {"content": _content(_required(fields, "content", where), f"{where}.content")}
 
 
-def _of_assistant(fields: Mapping[str, Any], where: str) -> Message:
+def _of_assistant(fields: Fields, where: str) -> Message:
     if fields.get("function_call") is not None:
         refuse(f"{where}.function_call", "is OpenAI's old form; use tool_calls")
     reasoning = ""
@@ -94,7 +95,7 @@ def _of_assistant(fields: Mapping[str, Any], where: str) -> Message:
     return {"content": content, "reasoning_content": reasoning, "tool_calls": checked}
 
 
-def _of_tool(fields: Mapping[str, Any], where: str) -> Message:
+def _of_tool(fields: Fields, where: str) -> Message:
     content = _required(fields, "content", where)
     if isinstance(content, list | tuple) and content and all(map(_is_part, content)):
         content = _content(content, f"{where}.content")
@@ -106,7 +107,7 @@ def _of_tool(fields: Mapping[str, Any], where: str) -> Message:
     }
 
 
-_FORMS: dict[str, Callable[[Mapping[str, Any], str], Message]] = {
+_FORMS: dict[str, Callable[[Fields, str], Message]] = {
     "system": _of_system_or_user,
     "developer": _of_system_or_user,
     "user": _of_system_or_user,
@@ -157,7 +158,7 @@ def _tool_call(given: object, where: str) -> Message:
     return {**checked, "type": "function", "function": {"name": as_unicode(name), "arguments": arguments}}
 
 
-def _required(fields: Mapping[str, Any], name: str, where: str) -> Any:
+def _required(fields: Fields, name: str, where: str) -> Any:
     if name not in fields:
         refuse(f"{where}.{name}", "is missing")
     return fields[name]

@@ -11,6 +11,7 @@ from exaone4_gguf.errors import MessageError
 from exaone4_gguf.format.nesting import MESSAGE_LEVELS
 
 Object = dict[str, Any]
+Fields = Mapping[str, Any]
 
 
 def plain(value: object, where: str, depth: int = 0) -> Any:
@@ -55,7 +56,7 @@ def as_list(value: object, where: str) -> Iterable[object]:
     return value
 
 
-def as_object(value: object, where: str) -> Mapping[str, Any]:
+def as_object(value: object, where: str) -> Fields:
     """The fields of an object, or of one with `model_dump()`."""
     value = dumped(value)
     if not isinstance(value, Mapping):

@@ -7,7 +7,7 @@ wrong in it is one typed error. What the messages look like, and what becomes of
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, NoReturn
@@ -19,6 +19,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from exaone4_gguf.errors import ChatTemplateError
+from exaone4_gguf.runtime.prompt.plain import Fields
 
 # No conversation that fits a context comes near these.
 MAX_STEPS = 10_000_000
@@ -36,7 +37,7 @@ class ChatTemplate:
         ChatTemplateError: the source does not compile.
     """
 
-    def __init__(self, source: str, variables: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, source: str, variables: Fields | None = None) -> None:
         self.source = source
         self._variables = {"documents": None, **(variables or {})}
         try:
@@ -50,11 +51,11 @@ class ChatTemplate:
 
     def render(
         self,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]] | None = None,
+        messages: Sequence[Fields],
+        tools: Sequence[Fields] | None = None,
         add_generation_prompt: bool = True,
         enable_thinking: bool = False,
-        **kwargs: Any,
+        **kwargs: object,
     ) -> str:
         """The text of the conversation, as transformers' `apply_chat_template` gives it for the same messages.
 
@@ -98,7 +99,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
 
-def _is_large(operator: str, left: Any, right: Any) -> bool:
+def _is_large(operator: str, left: object, right: object) -> bool:
     if isinstance(left, int) and isinstance(right, int):
         if operator == "**":
             return left.bit_length() * abs(right) > MAX_BITS
@@ -119,7 +120,7 @@ def _compiled(source: str) -> jinja2.Template:
 
 
 def _tojson(
-    value: Any,
+    value: object,
     ensure_ascii: bool = False,
     indent: int | None = None,
     separators: tuple[str, str] | None = None,
@@ -129,7 +130,7 @@ def _tojson(
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
-def _raise_exception(message: Any) -> NoReturn:
+def _raise_exception(message: object) -> NoReturn:
     raise jinja2.TemplateError(str(message))
 
 
@@ -137,7 +138,7 @@ def _strftime_now(form: str) -> str:
     return datetime.now().strftime(form)
 
 
-def _counted(items: Iterable[Any]) -> Iterable[Any]:
+def _counted(items: Iterable[object]) -> Iterable[object]:
     """What a loop runs over, paid for in steps: at once where the length is known."""
     if not isinstance(items, Sized):
         return _counted_one_by_one(items)
@@ -145,7 +146,7 @@ def _counted(items: Iterable[Any]) -> Iterable[Any]:
     return items
 
 
-def _counted_one_by_one(items: Iterable[Any]) -> Iterator[Any]:
+def _counted_one_by_one(items: Iterable[object]) -> Iterator[object]:
     for item in items:
         _pay(1)
         yield item

@@ -133,21 +133,15 @@ def thoughts_are_apart(messages: list[Message]) -> None:
 
 def results_follow_their_calls(messages: list[Message]) -> None:
     """Each run of tool results is sorted by the calls that they answer, where all of their ids are known."""
+    place: dict[str, int] = {}
     ordered: list[Message] = []
     for role, run in groupby(messages, key=lambda message: message["role"]):
         turns = list(run)
-        if role == "tool" and ordered:
-            turns = _sorted_results(turns, ordered[-1])
+        if role == "tool" and all(turn.get("tool_call_id") in place for turn in turns):
+            turns.sort(key=lambda result: place[result["tool_call_id"]])
+        place = {call["id"]: i for i, call in enumerate(turns[-1].get("tool_calls", ())) if "id" in call}
         ordered += turns
     messages[:] = ordered
-
-
-def _sorted_results(results: list[Message], caller: Message) -> list[Message]:
-    place = {call.get("id"): i for i, call in enumerate(caller.get("tool_calls", ()))}
-    ids = [result.get("tool_call_id") for result in results]
-    if None in ids or not place.keys() >= set(ids):
-        return results
-    return sorted(results, key=lambda result: place[result["tool_call_id"]])
 
 
 TRAPS = (

@@ -105,9 +105,7 @@ def question(text: str) -> str | None:
     if sys.stderr is not None:
         sys.stderr.write(printable(text))
         sys.stderr.flush()
-    if sys.stdin is None:
-        return None
-    line = sys.stdin.readline()
+    line = sys.stdin.readline() if sys.stdin is not None else ""
     return line.rstrip("\n") if line else None
 
 
