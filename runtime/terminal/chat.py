@@ -89,7 +89,9 @@ def answer_once(session: Session, prompt: str, screen: Screen) -> int:
     _show_status(session, screen, turn)
     if turn.finish_reason == OUT_OF_ROUNDS:
         raise ChatError(f"no answer: the model still called tools after {session.max_rounds} rounds (--max-rounds)")
-    return INTERRUPTED if turn.finish_reason == "cancelled" else 0
+    if turn.finish_reason == "cancelled":
+        return INTERRUPTED
+    return 0
 
 
 def converse(session: Session, screen: Screen, keyboard: Keyboard, history: Path | None = None) -> None:

@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +149,15 @@ def _at_terminal() -> bool:
 
 def _complete(words: tuple[str, ...]) -> None:
     def match(text: str, state: int) -> str | None:
-        found = [word for word in words if text and word.startswith(text)]
-        return found[state] if state < len(found) else None
+        found = (word for word in words if text and word.startswith(text))
+        return next(islice(found, state, None), None)
 
     readline.set_completer(match)
     readline.set_completer_delims(" \t\n")
-    readline.parse_and_bind("tab: complete" if _is_gnu() else "bind ^I rl_complete")
+    if _is_gnu():
+        readline.parse_and_bind("tab: complete")
+    else:
+        readline.parse_and_bind("bind ^I rl_complete")
 
 
 def _remember(line: str) -> None:

@@ -246,7 +246,10 @@ class Screen:
 
     def _after_thoughts(self) -> None:
         """A border between thoughts and answer: the style alone, and a blank line, or a tag."""
-        self._err.write("\n" if self._err_style else "</think>\n\n")
+        border = "</think>\n\n"
+        if self._err_style:
+            border = "\n"
+        self._err.write(border)
         self._err.flush()
 
 
@@ -286,7 +289,9 @@ _ENDINGS = {"length": "cut off", "cancelled": "stopped", OUT_OF_ROUNDS: "too man
 
 
 def _shown(text: str, stream: TextIO) -> str:
-    return printable(text) if stream.isatty() else text
+    if stream.isatty():
+        return printable(text)
+    return text
 
 
 def _as_call(call: ToolCall) -> str:
