@@ -90,7 +90,9 @@ def _token_id(raw: Mapping[str, Any], key: str) -> int | None:
 
 
 def _end_ids(value: Any) -> tuple[int, ...]:
-    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if value is None:
+        return ()
+    ids = value if isinstance(value, list) else [value]
     if not all(isinstance(i, int) and not isinstance(i, bool) and i >= 0 for i in ids):
         raise ConfigError(f"eos_token_id is {value!r}; it may be a token id or a list of them")
     return tuple(ids)

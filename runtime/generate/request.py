@@ -83,8 +83,8 @@ class Request:
         self.told = () if self._choice == "none" else tools
         self.constraint = self._constraint()
         self._check_together()
-        stop = options.get("stop")
-        self.stop = () if not stop else (stop,) if isinstance(stop, str) else tuple(stop)
+        stop = options.get("stop") or ()
+        self.stop = (stop,) if isinstance(stop, str) else tuple(stop)
 
     def steerings(self, tracker: ThoughtTracker, model: Model) -> list[Steering]:
         """The reasoning controls that were asked for."""
@@ -202,8 +202,10 @@ def check_completion(options: ChatOptions) -> None:
 
 def _choice(choice: ToolChoice, tools: Sequence[Tool]) -> str:
     """What is chosen: auto, none, required, or the name of the one tool to call."""
-    function = {} if isinstance(choice, str) else choice.get("function")
-    name = choice if isinstance(choice, str) else function.get("name") if isinstance(function, Mapping) else None
+    name: object = choice
+    if not isinstance(choice, str):
+        function = choice.get("function")
+        name = function.get("name") if isinstance(function, Mapping) else None
     if name in ("auto", "none"):
         return str(name)
     if not tools:

@@ -7,6 +7,7 @@ All others are ignored, as OpenAI's clients send many. The runtime looks into me
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
 
 from annotated_types import Ge, Le, Len
@@ -227,5 +228,9 @@ def _is_deeper(value: Any, most: int) -> bool:
 
 
 def _items(value: Any) -> list[Any]:
-    items = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    items: Iterable[Any] = ()
+    if isinstance(value, list):
+        items = value
+    elif isinstance(value, dict):
+        items = value.values()
     return [item for item in items if isinstance(item, list | dict)]

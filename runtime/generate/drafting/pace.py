@@ -38,8 +38,12 @@ class _Odds:
     wrong: float = 1.0
 
     def saw(self, right: bool) -> None:
-        self.right = self.right * _FADING + right
-        self.wrong = self.wrong * _FADING + (not right)
+        self.right *= _FADING
+        self.wrong *= _FADING
+        if right:
+            self.right += 1
+        else:
+            self.wrong += 1
 
     @property
     def probability(self) -> float:
