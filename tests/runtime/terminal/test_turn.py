@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from exaone4_gguf.demo.conversations import ROLL_DICE
 from exaone4_gguf.errors import ContextOverflow, RuntimeFailure
+from exaone4_gguf.runtime.chat.answer_stream import AnswerStream
 from exaone4_gguf.runtime.events import Content, Event, Finish, ToolCall
 from exaone4_gguf.runtime.exaone4 import Exaone4
 from exaone4_gguf.runtime.terminal.turn import OUT_OF_ROUNDS, run_tools, run_turn
@@ -115,12 +116,13 @@ def test_ctrl_c_in_a_call_means_that_nothing_is_called() -> None:
 
 def test_ctrl_c_before_the_first_token_says_nothing() -> None:
     model = Scripted()
-    model.stream = lambda *args, **options: iter_of(Finish("cancelled"))  # type: ignore[method-assign]
+    answer = AnswerStream(lambda making: iter_of(Finish("cancelled")))
+    model.stream = lambda *args, **options: answer  # type: ignore[method-assign]
     turn = run_turn(model.as_model(), HELLO)
     assert (turn.messages, turn.usages, turn.content, turn.finish_reason) == ([], [], "", "cancelled")
 
 
-def iter_of(*events: Event) -> Any:
+def iter_of(*events: Event) -> Generator[Event]:
     yield from events
 
 
