@@ -203,7 +203,6 @@ PROVEN_BY_THEIR_USERS = {
     "runtime/partial_json/lenient.py": "runtime/tools/repair/test_table.py",
     "runtime/partial_json/scanner.py": "runtime/answer/test_parser.py",
     "runtime/prompt/plain.py": "runtime/prompt/test_messages.py",
-    "runtime/remote/worker.py": "runtime/remote/test_remote.py",
     "runtime/schema/check.py": "runtime/tools/test_tool.py",
     "runtime/schema/coerce.py": "runtime/tools/test_tool.py",
     "runtime/schema/form.py": "runtime/tools/test_tool.py",
