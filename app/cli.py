@@ -95,7 +95,9 @@ def main() -> NoReturn:
         click.echo(e.ctx.get_help() if e.ctx else "")
         sys.exit(2)
     except click.ClickException as e:
-        hint = f" (try '{e.ctx.command_path} --help')" if isinstance(e, click.UsageError) and e.ctx else ""
+        hint = ""
+        if isinstance(e, click.UsageError) and e.ctx:
+            hint = f" (try '{e.ctx.command_path} --help')"
         _fail(e.format_message().rstrip(".") + hint, 2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted; nothing was written", INTERRUPTED)
@@ -115,8 +117,12 @@ def _system_error(e: OSError | UnicodeError | MemoryError) -> str:
     """What the operating system refused, in one line."""
     if isinstance(e, OSError) and e.strerror:
         where = e.filename or ("stdout" if e.errno in _LOST else "")
-        return f"{where}: {e.strerror}" if where else e.strerror
-    hint = "; with PYTHONIOENCODING=utf-8 it can be printed" if isinstance(e, UnicodeEncodeError) else ""
+        if where:
+            return f"{where}: {e.strerror}"
+        return e.strerror
+    hint = ""
+    if isinstance(e, UnicodeEncodeError):
+        hint = "; with PYTHONIOENCODING=utf-8 it can be printed"
     return f"{type(e).__name__}: {e}{hint}"
 
 

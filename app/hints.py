@@ -19,7 +19,9 @@ def is_type(text: str) -> bool:
 
 
 def _more_for_convert(extra: str) -> str:
-    return f"; did you mean --outtype {extra}?" if is_type(extra) else ""
+    if is_type(extra):
+        return f"; did you mean --outtype {extra}?"
+    return ""
 
 
 def _more_for_chat(extra: str) -> str:
@@ -48,7 +50,8 @@ class Hinting(click.Command):
         try:
             left = super().parse_args(ctx, args)
         except click.NoSuchOption as e:
-            if hint := _LLAMA_CPP_OPTIONS.get(e.option_name):
+            hint = _LLAMA_CPP_OPTIONS.get(e.option_name)
+            if hint:
                 raise click.UsageError(f"No such option: {e.option_name}; {hint}", ctx) from None
             raise
         except click.MissingParameter as e:
@@ -57,7 +60,9 @@ class Hinting(click.Command):
                 raise click.UsageError(f"{e.format_message().rstrip('.')}; {hint}", ctx) from None
             raise
         if left and not ctx.resilient_parsing:
-            several = "s" if len(left) > 1 else ""
+            several = ""
+            if len(left) > 1:
+                several = "s"
             more = _MORE.get(self.name or "")
             hint = more(left[-1]) if more else ""
             ctx.fail(f"Got unexpected extra argument{several} ({' '.join(map(str, left))}){hint}")
@@ -78,7 +83,9 @@ def check_target(ctx: click.Context | None, value: str) -> None:
 
 
 def _type_of(ctx: click.Context | None) -> str:
-    return " --outtype" if ctx is not None and ctx.command.name == "convert" else ""
+    if ctx is not None and ctx.command.name == "convert":
+        return " --outtype"
+    return ""
 
 
 def check_order(first: str, rest: tuple[Any, ...] | list[Any], usage: str) -> None:

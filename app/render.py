@@ -37,8 +37,12 @@ def _facts(s: Summary) -> list[tuple[str, str]]:
     parts = ""
     if s.parts > 1:
         parts = f" in {s.parts} parts"
-    window = f"window of {s.sliding_window}" if s.sliding_window else "no window"
-    tied = "tied embeddings" if s.tied else "untied"
+    window = "no window"
+    if s.sliding_window:
+        window = f"window of {s.sliding_window}"
+    tied = "untied"
+    if s.tied:
+        tied = "tied embeddings"
     if s.model_class != CHATTING:
         tied = "no output"
     tokens = ", ".join(f"{n:,} {name}" for name, n in s.tokens.items() if name != "all")
@@ -106,5 +110,7 @@ def describe(result: Result) -> str:
     files = parts[0].name if len(parts) == 1 else f"{len(parts)} files"
     if result.head:
         files += f" and {result.head.name}"
-    verb = "written" if result.written else "would be"
+    verb = "would be"
+    if result.written:
+        verb = "written"
     return f"{files} {verb}: {result.file_type.name}, {decimal(plan.size)}, {bits:.2f} bits per weight"

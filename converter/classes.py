@@ -105,7 +105,8 @@ def _labels(raw: Mapping[str, Any]) -> tuple[str, ...]:
         raise ConfigError(f"id2label is {str(names)[:40]!r}; it must be an object of numbers and names")
     if {str(key) for key in names} != {str(i) for i in range(len(names))}:
         raise ConfigError(f"id2label has {len(names)} labels, but they are not numbered from 0 to {len(names) - 1}")
-    if wrong := [name for name in names.values() if not isinstance(name, str)]:
+    wrong = [name for name in names.values() if not isinstance(name, str)]
+    if wrong:
         raise ConfigError(f"id2label has the name {wrong[0]!r}; it must be text")
     return tuple(names[str(i)] for i in range(len(names)))
 

@@ -81,7 +81,9 @@ class Exaone4Config:
     @property
     def n_labels(self) -> int:
         """Rows of the head's matrix."""
-        return self.head.n_labels if self.head else 0
+        if self.head:
+            return self.head.n_labels
+        return 0
 
     @property
     def q_size(self) -> int:
@@ -166,7 +168,9 @@ def check_llama_cpp_runs_it(n_layers: int, sliding_window: int | None, any_layer
             )
         return
     has = "no window" if sliding_window is None else f"a sliding window of {sliding_window}"
-    does = "always" if n_layers == WINDOWED_DEPTH else "never"
+    does = "never"
+    if n_layers == WINDOWED_DEPTH:
+        does = "always"
     raise ConfigError(
         f"the model has {n_layers} layers and {has}, but at that depth llama.cpp {does} uses a window and "
         "would compute other logits",
@@ -177,7 +181,10 @@ def check_llama_cpp_runs_it(n_layers: int, sliding_window: int | None, any_layer
 def _model_class(raw: dict[str, Any]) -> ModelClass:
     """The class of transformers that the checkpoint was saved from; one that does not say is a language model."""
     model_type, architectures = raw.get("model_type"), raw.get("architectures") or []
-    named = ", ".join(map(str, architectures)) if isinstance(architectures, list) else str(architectures)
+    if isinstance(architectures, list):
+        named = ", ".join(map(str, architectures))
+    else:
+        named = str(architectures)
     if model_type != MODEL_TYPE:
         raise ConfigError(f"the architecture is {named or '?'} (model_type {model_type!r}), not {CAUSAL.name}")
     if named and named not in CLASSES:
@@ -215,10 +222,14 @@ def _check_heads(c: Exaone4Config) -> None:
 
 def _sliding_layers(raw: dict[str, Any], layers: int, window: int | None) -> tuple[bool, ...]:
     """Which layers slide: ``layer_types`` says so, else the pattern."""
-    if (types := raw.get("layer_types")) is not None:
+    types = raw.get("layer_types")
+    if types is not None:
         sliding = _from_layer_types(types, layers)
     else:
-        sliding = _from_pattern(_get(raw, "sliding_window_pattern"), layers) if window else (False,) * layers
+        if window:
+            sliding = _from_pattern(_get(raw, "sliding_window_pattern"), layers)
+        else:
+            sliding = (False,) * layers
     if any(sliding) and window is None:
         raise ConfigError("layer_types has sliding_attention, but sliding_window is null")
     return sliding
@@ -228,7 +239,8 @@ def _from_layer_types(types: Any, layers: int) -> tuple[bool, ...]:
     if not isinstance(types, list) or len(types) != layers:
         has = f"{len(types)} entries" if isinstance(types, list) else repr(types)
         raise ConfigError(f"layer_types has {has}, num_hidden_layers is {layers}")
-    if unknown := [t for t in types if t not in (SLIDING, FULL)]:
+    unknown = [t for t in types if t not in (SLIDING, FULL)]
+    if unknown:
         raise ConfigError(f"layer_types has {unknown[0]!r}; known are {SLIDING} and {FULL}")
     return tuple(t == SLIDING for t in types)
 

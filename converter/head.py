@@ -114,4 +114,6 @@ def _type(name: str) -> TensorType:
 
 def _data(metadata: Metadata, key: str) -> Any:
     value = metadata.get(key)
-    return None if value is None else value.data
+    if value is None:
+        return None
+    return value.data

@@ -127,7 +127,9 @@ def _head(head: Head) -> dict[str, Any]:
 
 def _data(metadata: Metadata, key: str, default: Any) -> Any:
     value = metadata.get(f"{ARCHITECTURE}.{key}")
-    return default if value is None else value.data
+    if value is None:
+        return default
+    return value.data
 
 
 def _type_rows(model: Model) -> list[TypeRow]:
@@ -210,4 +212,6 @@ def _readable(metadata: Metadata) -> dict[str, Any]:
 def _text(data: Any) -> Any:
     if isinstance(data, bytes):
         return data.decode("utf-8", errors="replace")
-    return [_text(item) for item in data] if isinstance(data, list) else data
+    if isinstance(data, list):
+        return [_text(item) for item in data]
+    return data

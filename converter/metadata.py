@@ -91,7 +91,8 @@ def _general(model_dir: Path, n_params: int) -> Iterator[tuple[str, Any]]:
     yield "general.type", string("model")
     general = _from_gguf_py(model_dir, n_params)
     yield from general.items()
-    if license_text := _license_text(model_dir):
+    license_text = _license_text(model_dir)
+    if license_text:
         if "general.license" not in general:
             yield "general.license.name", string(license_text.strip().splitlines()[0].strip())
             yield "general.license.link", string(_LICENSE_FILES[0])
@@ -151,7 +152,9 @@ def _value(kind: int, value: Any) -> Value:
     """A value that gguf-py's writer kept. Cards are written by hand: where a text is meant, anything may stand."""
     if kind == ValueType.ARRAY:
         return strings(str(item) for item in value)
-    return string(_whole(str(value))) if kind == ValueType.STRING else Value(ValueType(kind), value)
+    if kind == ValueType.STRING:
+        return string(_whole(str(value)))
+    return Value(ValueType(kind), value)
 
 
 def _whole(text: str) -> str:
@@ -213,7 +216,8 @@ def _roles(model_dir: Path, c: Exaone4Config, t: Tokenizer) -> TokenRoles:
     own = TokenRoles(t.special_ids.get("bos"), t.special_ids.get("pad"), _one(t.special_ids.get("eos")))
     roles = joined((own, read_generation_config(model_dir), c.roles))
     for key, ids in (("bos", _one(roles.bos)), ("pad", _one(roles.pad)), ("eos", roles.ends)):
-        if beyond := [i for i in ids if i >= len(t.tokens)]:
+        beyond = [i for i in ids if i >= len(t.tokens)]
+        if beyond:
             raise ConfigError(f"{key}_token_id {beyond[0]} is not in the vocabulary of {len(t.tokens)} tokens")
     if not roles.ends and c.model_class.speaks:
         raise ConfigError(
@@ -226,7 +230,8 @@ def _roles(model_dir: Path, c: Exaone4Config, t: Tokenizer) -> TokenRoles:
 def _in_key_order(ends: tuple[int, ...], t: Tokenizer) -> tuple[int, ...]:
     """The first stays; at its end are those for which llama.cpp needs no key."""
     ordered = (*ends[:1], *sorted(ends[1:], key=lambda i: t.tokens[i] in _ENDS_BY_TEXT))
-    if unknown := [t.tokens[i] for i in ordered[len(_EOS_KEYS) :] if t.tokens[i] not in _ENDS_BY_TEXT]:
+    unknown = [t.tokens[i] for i in ordered[len(_EOS_KEYS) :] if t.tokens[i] not in _ENDS_BY_TEXT]
+    if unknown:
         _log.warning(
             "there are %d end tokens, and llama.cpp has keys for %d: its own programs go on after %s",
             *(len(ends), len(_EOS_KEYS), ", ".join(map(repr, unknown))),
@@ -235,7 +240,9 @@ def _in_key_order(ends: tuple[int, ...], t: Tokenizer) -> tuple[int, ...]:
 
 
 def _one(token: int | None) -> tuple[int, ...]:
-    return () if token is None else (token,)
+    if token is None:
+        return ()
+    return (token,)
 
 
 def _templates(templates: dict[str, str]) -> Iterator[tuple[str, Any]]:
@@ -244,5 +251,6 @@ def _templates(templates: dict[str, str]) -> Iterator[tuple[str, Any]]:
     for name, template in safe.items():
         key = "tokenizer.chat_template" + ("" if name == DEFAULT else f".{name}")
         yield key, string(template)
-    if extra := sorted(safe.keys() - {DEFAULT}):
+    extra = sorted(safe.keys() - {DEFAULT})
+    if extra:
         yield "tokenizer.chat_templates", strings(extra)

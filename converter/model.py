@@ -134,7 +134,9 @@ def _class_keys(config: Exaone4Config, tensors: Sequence[SourceTensor]) -> Metad
     if config.model_class.speaks:
         return {}
     keys = {CLASS_KEY: string(config.model_class.name)}
-    return keys | {WEIGHTS_ID_KEY: string(weights_id(tensors))} if config.head else keys
+    if config.head:
+        return keys | {WEIGHTS_ID_KEY: string(weights_id(tensors))}
+    return keys
 
 
 def _pooling_key(folder: Path, strict: bool) -> Metadata:
@@ -146,7 +148,9 @@ def _pooling_key(folder: Path, strict: bool) -> Metadata:
             raise
         _log.warning("%s", e)
         return {}
-    return {} if pooling is None else {POOLING_KEY: u32(pooling)}
+    if pooling is None:
+        return {}
+    return {POOLING_KEY: u32(pooling)}
 
 
 def from_gguf(gguf: GGUFFile, *, strict: bool = True) -> Model:
@@ -199,15 +203,20 @@ def _check_complete(gguf: GGUFFile) -> None:
     expected = [name for _, name, _ in MODEL_TENSORS]
     expected += [f"blk.{layer}.{name}" for layer in range(gguf.n_blocks) for _, name, _ in BLOCK_TENSORS]
     expected += [f"blk.{layer}.{name}" for layer in range(gguf.depth, gguf.n_blocks) for name in PREDICTION_TENSORS]
-    if missing := [name for name in expected if name not in gguf.tensors]:
+    missing = [name for name in expected if name not in gguf.tensors]
+    if missing:
         raise GGUFError(f"{gguf.path}: tensor {missing[0]} is missing ({len(missing)} in all)")
 
 
 def _gqa(gguf: GGUFFile) -> int:
     """As llama.cpp reads it: of the first layer, where there is one number for each."""
     heads, kv_heads = (gguf.get(f"%s.attention.{key}") for key in ("head_count", "head_count_kv"))
-    first = [n[0] if isinstance(n, list) and n else n for n in (heads, heads if kv_heads is None else kv_heads)]
-    return first[0] // first[1] if all(isinstance(n, int) and n > 0 for n in first) else 0
+    if kv_heads is None:
+        kv_heads = heads
+    first: list[int] = [n[0] if isinstance(n, list) and n else n for n in (heads, kv_heads)]
+    if all(isinstance(n, int) and n > 0 for n in first):
+        return first[0] // first[1]
+    return 0
 
 
 def _sliding_layers(gguf: GGUFFile, n_layers: int, window: Any) -> tuple[bool, ...]:

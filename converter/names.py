@@ -82,7 +82,9 @@ def expected_head_tensors(config: Exaone4Config) -> Iterator[ExpectedTensor]:
 def block_of(gguf_name: str) -> int:
     """The number of the block that a tensor is in; -1 outside of the blocks."""
     number = gguf_name.split(".")[1] if gguf_name.startswith("blk.") else ""
-    return int(number) if number.isdecimal() else -1
+    if number.isdecimal():
+        return int(number)
+    return -1
 
 
 def file_order(gguf_name: str) -> tuple[int, bytes]:

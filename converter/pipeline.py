@@ -110,7 +110,10 @@ def convert_rows(slab: Slab) -> Bytes:
 
 def _where_not_finite(slab: Slab, rows: Bytes) -> str:
     row, column, value = kernels.first_non_finite(kernels.dequantize(rows, slab.tensor.source.type))
-    position = f"[{column}]" if len(slab.tensor.source.shape) == 1 else f"[{slab.first + row}, {column}]"
+    if len(slab.tensor.source.shape) == 1:
+        position = f"[{column}]"
+    else:
+        position = f"[{slab.first + row}, {column}]"
     return f"tensor {_named(slab)} is {value} at {position}: the input is damaged"
 
 
@@ -125,4 +128,6 @@ def _too_large(slab: Slab, floats: kernels.Floats) -> str:
 def _named(slab: Slab) -> str:
     """The name in GGUF, and that in the checkpoint."""
     origin = slab.tensor.source.origin
-    return f"{slab.tensor.name} ({origin})" if origin else slab.tensor.name
+    if origin:
+        return f"{slab.tensor.name} ({origin})"
+    return slab.tensor.name

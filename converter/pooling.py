@@ -69,7 +69,8 @@ def _modules(path: Path) -> list[tuple[str, str]]:
         found = [(str(entry["type"]).rpartition(".")[2], str(entry.get("path", ""))) for entry in entries]
     except (ValueError, RecursionError, TypeError, KeyError, AttributeError) as e:
         raise ConfigError(f"{path}: not a list of modules ({type(e).__name__}: {e})") from None
-    if outside := [folder for _, folder in found if _leads_out(folder)]:
+    outside = [folder for _, folder in found if _leads_out(folder)]
+    if outside:
         raise ConfigError(f"{path}: '{outside[0]}' is not a folder in the checkpoint")
     return found
 
@@ -105,12 +106,15 @@ def _check_texts(model_dir: Path) -> None:
         raise ConfigError(
             f"{path}: every text is to begin with the prompt '{default}'; GGUF has no key for it; {_OTHERWISE}"
         )
-    if named := [name for name, text in prompts.items() if text]:
+    named = [name for name, text in prompts.items() if text]
+    if named:
         _log.warning("%s: GGUF has no key for its prompts (%s); put them before the texts", path, ", ".join(named))
 
 
 def _optional(path: Path) -> dict[str, Any]:
-    return load_json(path, ConfigError) if path.is_file() else {}
+    if path.is_file():
+        return load_json(path, ConfigError)
+    return {}
 
 
 def _modes(path: Path, settings: Mapping[str, Any]) -> tuple[str, ...]:

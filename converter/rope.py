@@ -48,7 +48,8 @@ def read_rope(raw: dict[str, Any]) -> tuple[float, RopeScaling | None]:
     """
     parameters = _merged(raw)
     theta = _number(parameters, "rope_theta", "; llama.cpp would take 10000 and be wrong")
-    if (partial := parameters.get("partial_rotary_factor", 1.0)) != 1.0:
+    partial = parameters.get("partial_rotary_factor", 1.0)
+    if partial != 1.0:
         raise ConfigError(f"partial_rotary_factor is {partial!r}; llama.cpp's exaone4 computes only 1.0")
     kind = parameters.get("rope_type", parameters.get("type", "default"))
     if parameters.get("type", kind) != kind:
@@ -72,7 +73,9 @@ def _stretch(parameters: dict[str, Any]) -> str:
     """By how much a scaling stretches the context, as far as that is told."""
     told = (("by {}", "factor"), ("from {} tokens", "original_max_position_embeddings"))
     shown = [form.format(parameters[key]) for form, key in told if isinstance(parameters.get(key), int | float)]
-    return f" (the context is stretched {', '.join(shown)})" if shown else ""
+    if shown:
+        return f" (the context is stretched {', '.join(shown)})"
+    return ""
 
 
 def _merged(raw: dict[str, Any]) -> dict[str, Any]:

@@ -54,7 +54,9 @@ def _under_own_names(
 
     def own(name: str) -> str:
         other = prefix + (name if prefix else name.removeprefix(CAUSAL.prefix))
-        return other if other in expected and other not in found else name
+        if other in expected and other not in found:
+            return other
+        return name
 
     return {own(name): tensor for name, tensor in found.items()}
 
@@ -78,16 +80,21 @@ def head_tensors(config: Exaone4Config, found: Mapping[str, SourceTensor]) -> li
 
 
 def _check_there(config: Exaone4Config, expected: list[ExpectedTensor], found: Mapping[str, SourceTensor]) -> None:
-    if missing := [e for e in expected if e.hf_name not in found]:
+    missing = [e for e in expected if e.hf_name not in found]
+    if missing:
         first, expected_names = missing[0], {e.hf_name for e in expected}
         others = [tensor.name for name, tensor in found.items() if name not in expected_names]
-        told = f"; there is {others[0]} instead ({len(others)} others in all)" if others else ""
+        told = ""
+        if others:
+            told = f"; there is {others[0]} instead ({len(others)} others in all)"
         raise CheckpointError(
             f"tensor {first.hf_name} of shape {list(first.shape)} is missing ({len(missing)} in all){told}"
         )
     for e in expected:
         if found[e.hf_name].shape != e.shape:
-            labels = f" ({config.n_labels} labels)" if e.shape[0] == config.n_labels else ""
+            labels = ""
+            if e.shape[0] == config.n_labels:
+                labels = f" ({config.n_labels} labels)"
             raise CheckpointError(
                 f"tensor {e.hf_name} has shape {list(found[e.hf_name].shape)}; config.json says {list(e.shape)}{labels}"
             )

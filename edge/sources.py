@@ -37,7 +37,9 @@ def llama_cpp_sources(version: str = VERSION) -> Path:
 def cached_sources(version: str = VERSION) -> Path | None:
     """The same folder, if it is there already."""
     folder = _folder(version)
-    return folder if folder.is_dir() else None
+    if folder.is_dir():
+        return folder
+    return None
 
 
 def _folder(version: str) -> Path:

@@ -65,11 +65,18 @@ def disguise(path: Path, *, text: bool = False) -> str | None:
     except OSError:
         return None
     if not head.strip(b"\0"):
-        return _ZEROS if head else "empty"
-    if kind := _kind(head):
+        if head:
+            return _ZEROS
+        return "empty"
+    kind = _kind(head)
+    if kind:
         its_own = kind.suffix and kind.suffix == path.suffix
-        return None if its_own else kind.what
-    return None if text else _as_text(head)
+        if its_own:
+            return None
+        return kind.what
+    if text:
+        return None
+    return _as_text(head)
 
 
 def _kind(head: bytes) -> Kind | None:
@@ -95,7 +102,8 @@ def _as_text(head: bytes) -> str | None:
 def unfinished(path: Path) -> Path | None:
     """What a download of this file has left, which was not finished: beside it, or in the Hub's folder for it."""
     beside = (path.with_name(path.name + ending) for ending in _UNFINISHED)
-    if (found := next((p for p in beside if p.is_file()), None)) is not None:
+    found = next((p for p in beside if p.is_file()), None)
+    if found is not None:
         return found
     folder = path.parent / ".cache" / "huggingface" / "download"  # huggingface_hub with local_dir
     return next((p for p in folder.glob("*.incomplete") if p.name.startswith(f"{path.name}.")), None)
@@ -104,7 +112,9 @@ def unfinished(path: Path) -> Path | None:
 def download_hint(path: Path) -> str:
     """What to add where a file is missing: a download of it that was not finished."""
     left = unfinished(path)
-    return "" if left is None else f"; its download was not finished ({left.name})"
+    if left is None:
+        return ""
+    return f"; its download was not finished ({left.name})"
 
 
 def is_being_fetched(path: Path) -> bool:

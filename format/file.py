@@ -38,7 +38,9 @@ class GGUFFile:
     def get(self, key: str, default: Any = None) -> Any:
         """The data of a metadata key; ``%s`` in it stands for the architecture."""
         value = self.metadata.get(key.replace("%s", ARCHITECTURE))
-        return default if value is None else value.data
+        if value is None:
+            return default
+        return value.data
 
     @property
     def n_blocks(self) -> int:
@@ -75,7 +77,9 @@ def split_name(target: Path, part: int, parts: int) -> Path:
 def whole_name(path: Path) -> Path:
     """The name of a file, or that which the parts of a split one were named after."""
     match = _SPLIT_NAME.fullmatch(path.name)
-    return path.with_name(f"{match[1]}.gguf") if match else path
+    if match:
+        return path.with_name(f"{match[1]}.gguf")
+    return path
 
 
 def head_path(base: Path) -> Path:
@@ -121,7 +125,8 @@ def read_keys(path: Path, wanted: Collection[str]) -> Metadata:
     try:
         _, n_values = _read_counts(cursor, path)
         for _ in range(n_values):
-            if (key := cursor.string()) in wanted:
+            key = cursor.string()
+            if key in wanted:
                 found[str(key)] = cursor.value()
             else:
                 cursor.skip_value()
@@ -143,7 +148,8 @@ def _joined(path: Path, parts: list[GGUFFile]) -> GGUFFile:
     for i, part in enumerate(parts):
         if (part.get("split.no"), part.get("split.count")) != (i, len(parts)):
             raise GGUFError(f"{part.path}: its split.no and split.count are not those of part {i + 1}")
-        if twice := tensors.keys() & part.tensors.keys():
+        twice = tensors.keys() & part.tensors.keys()
+        if twice:
             raise GGUFError(f"{part.path}: tensor {min(twice)} is in an earlier part already")
         tensors |= part.tensors
     expected = parts[0].get("split.tensors.count", len(tensors))
@@ -174,7 +180,9 @@ def _what_is_there(path: Path) -> str:
         return "not a file, but a checkpoint; convert makes a GGUF file of it"
     if path.is_dir():
         return "not a file, but a folder"
-    return "not a file" if path.exists() else f"no such file{download_hint(path)}"
+    if path.exists():
+        return "not a file"
+    return f"no such file{download_hint(path)}"
 
 
 def _parse(path: Path, raw: Bytes) -> GGUFFile:

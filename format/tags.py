@@ -12,7 +12,9 @@ def tag_at(text: str, position: int, tags: tuple[str, ...]) -> str | None:
         if text.startswith(tag, position):
             return tag
     tail = text[position : position + max(map(len, tags))]
-    return None if position + len(tail) == len(text) and any(tag.startswith(tail) for tag in tags) else ""
+    if position + len(tail) == len(text) and any(tag.startswith(tail) for tag in tags):
+        return None
+    return ""
 
 
 def tag_or_text(text: str, position: int, tags: tuple[str, ...]) -> tuple[str | None, int]:

@@ -192,5 +192,9 @@ def _shown(value: Value) -> str:
         return " or ".join(_shown(v) for v in value)
     if isinstance(value, list):
         flags = "".join(str(int(bool(flag))) for flag in value[:8])
-        return f"{flags}..." if len(value) > 8 else flags
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        if len(value) > 8:
+            return f"{flags}..."
+        return flags
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)

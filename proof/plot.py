@@ -94,7 +94,9 @@ def fonts_for(text: str) -> list[str]:
     families = sorted({font.name for font in fontManager.ttflist if font.style == "normal"} - {_OWN_FONT})
     having = (family for family in families if lacking <= _characters(family))
     found = next(having, None) if lacking else None
-    return [_OWN_FONT, found] if found else [_OWN_FONT]
+    if found:
+        return [_OWN_FONT, found]
+    return [_OWN_FONT]
 
 
 @functools.cache
@@ -206,4 +208,6 @@ def _role(name: str) -> str:
 
 def _layer(name: str) -> int:
     match = re.match(r"blk\.(\d+)\.", name)
-    return int(match[1]) if match else -1
+    if match:
+        return int(match[1])
+    return -1

@@ -57,7 +57,9 @@ def check_template(expected: Mapping[str, str], gguf: GGUFFile, own: OwnTokenize
     failing: list[str] = []
     rendered = set()
     for key in both:
-        prefix = f"{key}, " if len(expected) > 1 else ""
+        prefix = ""
+        if len(expected) > 1:
+            prefix = f"{key}, "
         for c in CONVERSATIONS:
             theirs, ours = _by_transformers(c, expected[key], own), _by_runtime(c, found[key], own)
             what = _difference(theirs, ours)
@@ -116,7 +118,9 @@ class _Rendering:
 def _difference(theirs: _Rendering, ours: _Rendering) -> str:
     """How the file's rendering in the runtime differs from the folder's in transformers; empty where it does not."""
     if theirs.text is not None and ours.text is not None:
-        return "" if theirs.text == ours.text else f"differs at {_where(ours.text, theirs.text)}"
+        if theirs.text == ours.text:
+            return ""
+        return f"differs at {_where(ours.text, theirs.text)}"
     if theirs.text is not None:
         return "the file's template fails on it"
     if ours.text is not None:

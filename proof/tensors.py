@@ -233,10 +233,14 @@ def _wrong(tally: Tally) -> tuple[int, list[tuple[int, int]]]:
 def _wrong_blocks(pair: _Pair, tally: Tally) -> str:
     count, places = _wrong(tally)
     place = list(places[0])[-len(pair.source.shape) :]  # a vector is one row
-    unit = "values" if pair.file.type.is_float else "blocks"
+    unit = "blocks"
+    if pair.file.type.is_float:
+        unit = "values"
     return f"{count:,} of {tally.blocks:,} {unit} are wrong, the first at {place}"
 
 
 def _whose(pair: _Pair, expected: Sequence[SourceTensor]) -> str:
     whose_values = whose(pair.file, pair.source, expected)
-    return f"; {whose_values}" if whose_values else ""
+    if whose_values:
+        return f"; {whose_values}"
+    return ""

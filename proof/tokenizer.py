@@ -73,7 +73,9 @@ def check_tokenizer(expected: Vocabulary, gguf: GGUFFile, own: OwnTokenizer | No
         with closing(Model(gguf.parts[0], vocab_only=True)) as model:
             wrong += _wrong_ids(texts, functools.partial(ids_of, own), model.tokenize)
     except RuntimeFailure as e:
-        return evaluated(NAME, str(e), wrong) if wrong else not_evaluated(NAME, str(e))
+        if wrong:
+            return evaluated(NAME, str(e), wrong)
+        return not_evaluated(NAME, str(e))
     except GGUFError as e:
         wrong.append(Finding("vocabulary", str(e)))
     counts = {"texts": len(texts), "characters": sum(map(len, texts))}

@@ -189,7 +189,10 @@ class _Checks:
 
     def _template(self, gguf: GGUFFile) -> Part:
         own = self._own_tokenizer
-        expected = template.templates(self._metadata_of_converter) if own is None else template.own_templates(own)
+        if own is None:
+            expected = template.templates(self._metadata_of_converter)
+        else:
+            expected = template.own_templates(own)
         return template.check_template(expected, gguf, own)
 
     def _behaviour(self, gguf: GGUFFile) -> Part:

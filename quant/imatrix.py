@@ -37,7 +37,9 @@ class Entry:
     @property
     def importance(self) -> Floats:
         """The mean of each column's squared inputs; where there were none, 1, as llama-quantize has it."""
-        return self.sums / np.float32(self.count) if self.count > 0 else np.ones_like(self.sums)
+        if self.count > 0:
+            return self.sums / np.float32(self.count)
+        return np.ones_like(self.sums)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,10 @@ def read_imatrix(path: str | Path) -> ImportanceMatrix:
     except OSError as e:
         raise ImatrixError(f"{path}: {e.strerror or e}") from e
     try:
-        matrix = _read_gguf(Path(path)) if raw.startswith(MAGIC) else _read_binary(raw, str(path))
+        if raw.startswith(MAGIC):
+            matrix = _read_gguf(Path(path))
+        else:
+            matrix = _read_binary(raw, str(path))
         _check(matrix)
     except ImatrixError as e:
         one_line = " ".join(e.what.split())  # a damaged name may hold anything

@@ -229,17 +229,23 @@ def _chosen_by_role(tensor: TensorShape, overrides: Overrides) -> TensorType | N
 
 
 def _chosen_by_user(tensor: TensorShape, makes_logits: bool, overrides: Overrides) -> TensorType | None:
-    if wanted := _chosen_by_role(tensor, overrides):
+    wanted = _chosen_by_role(tensor, overrides)
+    if wanted:
         return _must_fit(tensor, wanted)
-    if pair := chosen_pattern(tensor, overrides):
+    pair = chosen_pattern(tensor, overrides)
+    if pair:
         return pair[1]
     # llama.cpp gives a tied embedding the type of the output, but --pure goes first.
-    return overrides.output if makes_logits and not overrides.pure else None
+    if makes_logits and not overrides.pure:
+        return overrides.output
+    return None
 
 
 def _output_type(tensor: TensorShape, target: FileType) -> TensorType:
     base = TYPES[target.base]
-    return TYPES["Q8_0"] if tensor.shape[-1] % base.block_size else TYPES[target.output]
+    if tensor.shape[-1] % base.block_size:
+        return TYPES["Q8_0"]
+    return TYPES[target.output]
 
 
 def _by_rule(role: str, place: Place, target: FileType) -> TensorType:
@@ -252,7 +258,9 @@ def _fitting(tensor: TensorShape, wanted: TensorType) -> TensorType:
     columns = tensor.shape[-1]
     if columns % wanted.block_size:
         wanted = TYPES[wanted.fallback or wanted.name]
-    return TYPES["F16"] if columns % wanted.block_size else wanted
+    if columns % wanted.block_size:
+        return TYPES["F16"]
+    return wanted
 
 
 def _must_fit(tensor: TensorShape, wanted: TensorType) -> TensorType:

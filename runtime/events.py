@@ -26,7 +26,9 @@ class TopLogprob:
     @property
     def text(self) -> bytes:
         """What it adds to a text."""
-        return b"" if self.is_control else self.piece
+        if self.is_control:
+            return b""
+        return self.piece
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Usage:
     @property
     def tokens_per_second(self) -> float:
         """The rate of generation."""
-        return self.completion_tokens / self.seconds if self.seconds > 0 else 0.0
+        if self.seconds > 0:
+            return self.completion_tokens / self.seconds
+        return 0.0
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,8 @@ class Exaone4(Conversing):
 
     def cancel(self) -> None:
         """Stop the answer that is being made, from any thread."""
-        if (answer := self._current) is not None:
+        answer = self._current
+        if answer is not None:
             answer.cancelled.set()
 
     def stream(
@@ -188,7 +189,9 @@ class Exaone4(Conversing):
     @property
     def n_ctx(self) -> int:
         """The most tokens of a conversation, or, where the model cannot chat, of a text."""
-        return self.encoder.n_ctx if self.silent else self.context.n_ctx
+        if self.silent:
+            return self.encoder.n_ctx
+        return self.context.n_ctx
 
     @property
     def encoder(self) -> Encoder:
@@ -219,7 +222,8 @@ class Exaone4(Conversing):
 
     def _check_thread(self) -> None:
         """Raises RequestError where this thread would wait for itself."""
-        if (answer := self._current) is not None and answer.reader == threading.get_ident():
+        answer = self._current
+        if answer is not None and answer.reader == threading.get_ident():
             raise RequestError("a stream of this thread is still open: close it, or read it to its end")
 
     def _check_open(self) -> None:

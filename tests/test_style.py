@@ -29,6 +29,13 @@ def test_no_conditional_expression_is_within_another(file: Path) -> None:
     assert nested == []
 
 
+@pytest.mark.parametrize(("kind", "most"), [(ast.IfExp, 12.0), (ast.NamedExpr, 1.5)])
+def test_conditional_and_assignment_expressions_are_few(kind: type[ast.AST], most: float) -> None:
+    """In a thousand lines: what reads at a glance where there is one tires where there are many."""
+    lines = sum(file.read_text("utf-8").count("\n") for file in FILES)
+    assert sum(len(nodes(file, kind)) for file in FILES) <= most * lines / 1000
+
+
 def is_condition(node: ast.expr) -> bool:
     """Whether its value is true or false, as far as one sees: a comparison, a negation, or several of them."""
     if isinstance(node, ast.BoolOp):

@@ -86,8 +86,12 @@ def _show(found: Fit) -> None:
     for row in found.rows:
         m = row.memory
         sizes = (m.weights, m.repacked, m.kv, m.compute, m.needed)
-        context = f"{row.largest_context:,}" if row.largest_context else "none"
-        style = "" if row.fits else "dim"
+        context = "none"
+        if row.largest_context:
+            context = f"{row.largest_context:,}"
+        style = "dim"
+        if row.fits:
+            style = ""
         if row.type == found.proposed:
             style = "bold"
         cells = (

@@ -138,7 +138,8 @@ def report(result: Result) -> None:
 
     if result.written:
         click.echo(describe(result), err=True)
-        if lacking := result.without_importance:
+        lacking = result.without_importance
+        if lacking:
             click.echo(f"the importance matrix has nothing of {len(lacking)} layers, {lacking[0]} first", err=True)
         for path in result.paths:
             click.echo(path)

@@ -42,7 +42,9 @@ class Conversation:
 def _completion(message: Message) -> str:
     """What the model writes for this message; the opening `<think>` belongs to the prompt."""
     reasoning = message.get("reasoning_content")
-    thought = f"{reasoning}\n</think>\n\n" if reasoning else ""
+    thought = ""
+    if reasoning:
+        thought = f"{reasoning}\n</think>\n\n"
     calls = "\n".join(_call_text(call["function"]) for call in message.get("tool_calls", ()))
     return thought + (message["content"] or "") + calls
 

@@ -59,4 +59,6 @@ def _described(config: Path) -> str:
 
 
 def _short(value: Any) -> str:
-    return " ".join(value.split())[:100] if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return " ".join(value.split())[:100]
+    return ""

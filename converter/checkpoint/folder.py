@@ -60,7 +60,9 @@ def check_text(path: Path, error: type[CheckpointError] = CheckpointError) -> No
 
 def _content(path: Path, error: type[CheckpointError]) -> bytes:
     if not path.is_file():
-        what = "not a file" if path.exists() else "no such file"
+        what = "no such file"
+        if path.exists():
+            what = "not a file"
         raise error(f"{what}{download_hint(path)}", where=str(path))
     try:
         return path.read_bytes()
@@ -121,7 +123,8 @@ def _indexed(index: Path) -> tuple[tuple[Path, ...], dict[str, str]]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: it has no weight_map")
     paths = sorted({_shard_path(index, name) for name in weight_map.values()})
-    if missing := [path for path in paths if not path.is_file()]:
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
         there = [path for path in paths if path.is_file()]
         raise CheckpointError(
             f"{missing[0]}: the shard is missing ({len(missing)} of {len(paths)}); "

@@ -69,15 +69,20 @@ def _may_be_repository(model: str) -> bool:
 
 def _meant(model: str) -> str:
     """What was meant, perhaps."""
-    if match := _URL.fullmatch(model):
+    match = _URL.fullmatch(model)
+    if match:
         return f"; a repository of the Hub is named by its id, {match[1] or match[2]}"
     path = Path(model)
     if not path.parent.is_dir():
         missing = next((p for p in reversed(path.parents) if not p.exists()), None)
-        return "" if missing is None or model == path.name else f": {missing} is not there"
+        if missing is None or model == path.name:
+            return ""
+        return f": {missing} is not there"
     folders = [p.name for p in path.parent.iterdir() if p.is_dir()]
     close = difflib.get_close_matches(path.name, folders, n=1)
-    return f"; there is {path.with_name(close[0])}" if close else ""
+    if close:
+        return f"; there is {path.with_name(close[0])}"
+    return ""
 
 
 def _cached(repo: str) -> tuple[Path | None, str]:
@@ -113,7 +118,8 @@ def _lacking(snapshot: Path) -> str:
 def hub_cache() -> Path:
     """The Hub's cache, by the variables that huggingface_hub reads (its constants.py), in their order."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if value := os.environ.get(name):
+        value = os.environ.get(name)
+        if value:
             return _expanded(value)
     home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     return _expanded(home) / "hub"
@@ -145,4 +151,6 @@ def _fetch(repo: str) -> Path:
 
 def _weights(names: list[str]) -> str:
     """The files with the weights: many repositories have them in both formats."""
-    return "*.safetensors" if any(name.endswith(".safetensors") for name in names) else "*.bin"
+    if any(name.endswith(".safetensors") for name in names):
+        return "*.safetensors"
+    return "*.bin"

@@ -27,7 +27,8 @@ def read_torch(path: Path) -> dict[str, SourceTensor]:
         CheckpointError: torch is not installed, the shard is missing, damaged, holds more than tensors, or a
             tensor has an unsupported dtype.
     """
-    if told := disguise(path):
+    told = disguise(path)
+    if told:
         raise CheckpointError(f"{path}: it is {told}")
     try:
         import torch
@@ -50,8 +51,10 @@ def read_torch(path: Path) -> dict[str, SourceTensor]:
 
 def _state_of(saved: dict[object, Any]) -> dict[object, Any]:
     """The model's weights, of a training state that has them under a name of its own."""
-    nested = [saved[key] for key in _NESTED if isinstance(saved.get(key), dict)]
-    return nested[0] if len(nested) == 1 else saved
+    nested: list[dict[object, Any]] = [saved[key] for key in _NESTED if isinstance(saved.get(key), dict)]
+    if len(nested) == 1:
+        return nested[0]
+    return saved
 
 
 def _tensor(path: Path, name: object, value: torch.Tensor) -> tuple[str, SourceTensor]:

@@ -57,7 +57,8 @@ def unindexed_files(folder: Path) -> tuple[Path, ...]:
         CheckpointError: there are none, or not all of a numbered set.
     """
     for suffix in SUFFIXES:
-        if files := [path for path in _files(folder) if path.suffix == suffix and _may_be_weights(path)]:
+        files = [path for path in _files(folder) if path.suffix == suffix and _may_be_weights(path)]
+        if files:
             return _together(folder, files)
     raise CheckpointError(
         f"{folder}: no weights: neither model.safetensors or pytorch_model.bin, nor an index of shards{_others(folder)}"
@@ -109,12 +110,16 @@ def _sets(files: list[Path]) -> list[_Set]:
 def _others(folder: Path) -> str:
     """What there is instead of weights."""
     suffixes = (*SUFFIXES, *_OTHER_SUFFIXES)
-    if files := [path for path in _files(folder) if path.suffix in suffixes]:
+    files = [path for path in _files(folder) if path.suffix in suffixes]
+    if files:
         return f"; there are {named(files)}"
-    if left := unfinished(folder / "model.safetensors"):
+    left = unfinished(folder / "model.safetensors")
+    if left:
         return f"; a download was not finished ({left.name})"
     inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and _has_weights(path)]
-    return f"; folders with weights in it are {named(inner)}" if inner else ""
+    if inner:
+        return f"; folders with weights in it are {named(inner)}"
+    return ""
 
 
 def _has_weights(folder: Path) -> bool:

@@ -42,7 +42,9 @@ class _Name:
     @property
     def root(self) -> str:
         """The module, or nothing in a name that is not EXAONE 4's."""
-        return self.rest[0] if self.rest else ""
+        if self.rest:
+            return self.rest[0]
+        return ""
 
 
 def without_wrapper(tensors: Mapping[str, SourceTensor]) -> dict[str, SourceTensor]:
@@ -85,7 +87,8 @@ def _wrapper(names: list[_Name]) -> tuple[str, ...]:
         if _opened(lead) not in (wrapper, next((_opened(lead) for lead in base), wrapper)):
             raise _not_alike([*base.values(), *heads.values()])
         wrapper = _opened(lead)
-    if strangers := [n for n in names if not n.root and _opened(n.lead)[: len(wrapper)] != wrapper]:
+    strangers = [n for n in names if not n.root and _opened(n.lead)[: len(wrapper)] != wrapper]
+    if strangers:
         raise _not_alike([*base.values(), strangers[0]])
     return wrapper
 
@@ -100,7 +103,9 @@ def _examples(names: Iterable[_Name]) -> dict[tuple[str, ...], _Name]:
 
 def _outside(lead: tuple[str, ...]) -> tuple[str, ...]:
     """The lead without the base's own name."""
-    return lead[:-1] if lead and lead[-1] in BASES else lead
+    if lead and lead[-1] in BASES:
+        return lead[:-1]
+    return lead
 
 
 def _check_plain(examples: list[_Name]) -> None:
@@ -120,7 +125,8 @@ def _own_name(name: _Name, wrapper: tuple[str, ...]) -> str:
 
 
 def _check_merged(names: Iterable[str]) -> None:
-    if lora := [name for name in names if any(part.startswith("lora_") for part in name.split("."))]:
+    lora = [name for name in names if any(part.startswith("lora_") for part in name.split("."))]
+    if lora:
         raise CheckpointError(
             f"tensor {lora[0]} is a LoRA adapter's ({len(lora)} in all), which is not merged; merge it into the model "
             "(peft's merge_and_unload) and save that"

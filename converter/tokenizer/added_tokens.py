@@ -178,7 +178,9 @@ def _added_beside(folder: Path, settings: Settings) -> dict[int, AddedToken]:
 
 def optional(path: Path) -> Settings:
     """A JSON object from a file that need not be there."""
-    return load_json(path, TokenizerError) if path.is_file() else {}
+    if path.is_file():
+        return load_json(path, TokenizerError)
+    return {}
 
 
 def tokens_of_file(entries: Any) -> dict[int, AddedToken]:

@@ -105,4 +105,6 @@ def _template(step: dict[str, Any]) -> Iterator[str]:
 
 def _shortened(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 120 else text[:117] + "..."
+    if len(text) <= 120:
+        return text
+    return text[:117] + "..."

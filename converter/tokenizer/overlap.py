@@ -41,7 +41,8 @@ def check_found_alike(tokens: Sequence[AddedToken]) -> None:
     Raises:
         TokenizerError: names two that meet, and the text.
     """
-    if (meeting := parting(tokens)) is not None:
+    meeting = parting(tokens)
+    if meeting is not None:
         raise TokenizerError(
             f"added tokens {meeting.first.content!r} and {meeting.second.content!r} meet in {meeting.text!r}, where "
             "llama.cpp takes the longest first, and tokenizers the leftmost, those that are normalized last: other "

@@ -59,7 +59,8 @@ def read_generation_config(model_dir: Path) -> TokenRoles:
     if not path.is_file():
         return TokenRoles()
     raw = load_json(path, ConfigError)
-    if named := [key for key in NOT_WRITTEN if raw.get(key)]:
+    named = [key for key in NOT_WRITTEN if raw.get(key)]
+    if named:
         _log.warning("%s: %s: GGUF has no key for it, and it is not written", path, ", ".join(named))
     try:
         return read_token_roles(raw)
@@ -86,7 +87,9 @@ def _token_id(raw: Mapping[str, Any], key: str) -> int | None:
     value = raw.get(key)
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise ConfigError(f"{key} is {value!r}; it may be a token id or null")
-    return None if value is None or value < 0 else value
+    if value is None or value < 0:
+        return None
+    return value
 
 
 def _end_ids(value: Any) -> tuple[int, ...]:

@@ -19,7 +19,9 @@ def has_reference() -> bool:
 def first_line(error: BaseException) -> str:
     """The first line of an error's text; where it has none, the name of its class."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    if lines:
+        return lines[0]
+    return type(error).__name__
 
 
 @contextmanager

@@ -106,7 +106,9 @@ def _pattern(pre: object) -> str:
     steps = pre.get("pretokenizers", [pre])
     patterns = [step["pattern"].get("Regex", "") for step in steps if step.get("type") == "Split"]
     patterns += [_GPT2 for step in steps if step.get("type") == "ByteLevel" and step.get("use_regex", True)]
-    return patterns[0] if len(patterns) == 1 else ""
+    if len(patterns) == 1:
+        return patterns[0]
+    return ""
 
 
 def from_metadata(metadata: Metadata) -> Vocabulary:

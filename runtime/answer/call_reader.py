@@ -208,7 +208,9 @@ class CallReader:
     def _name(self) -> str:
         """The name that the body gives, "" if there is none."""
         name = self._members.get("name", "")
-        return str(json.loads(name)) if name.startswith('"') else ""
+        if name.startswith('"'):
+            return str(json.loads(name))
+        return ""
 
     def _is_tool(self) -> bool:
         name = self._name()
@@ -274,7 +276,9 @@ class CallReader:
     def _recovered(self, cut_off: bool) -> Recovery:
         if cut_off and "arguments" not in self._members:
             return Recovery(reason=_CUT_OFF)
-        return Recovery(reason=_NO_TOOLS) if self._offered is None else recover("".join(self._body), self._offered)
+        if self._offered is None:
+            return Recovery(reason=_NO_TOOLS)
+        return recover("".join(self._body), self._offered)
 
     def _end_wrong(self, closing: str, recovery: Recovery) -> None:
         if self._streamed:

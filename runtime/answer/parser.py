@@ -195,7 +195,10 @@ class StreamParser:
 
     def _leave_call(self, reader: CallReader) -> None:
         self._reader = None
-        self.state = State.AFTER_THOUGHTS if self.state is State.CALL_AFTER_THOUGHTS else State.ANSWER
+        if self.state is State.CALL_AFTER_THOUGHTS:
+            self.state = State.AFTER_THOUGHTS
+        else:
+            self.state = State.ANSWER
         self._give(reader.take_events())
         self._calls = reader.next_index
         self._succeeded |= reader.succeeded
@@ -260,7 +263,9 @@ class StreamParser:
         self._give([kind(shown, blanks + piece)])
 
     def _shown(self, blanks: str) -> str:
-        return blanks[max(blanks.rfind("\n"), blanks.rfind("\r")) + 1 :] if self._after_tag else blanks
+        if self._after_tag:
+            return blanks[max(blanks.rfind("\n"), blanks.rfind("\r")) + 1 :]
+        return blanks
 
     def _give(self, events: Sequence[Event]) -> None:
         self._events += events
@@ -313,7 +318,9 @@ class TextParser:
 
     def feed(self, text: str) -> list[Event]:
         """The text."""
-        return [Content(text, text)] if text else []
+        if text:
+            return [Content(text, text)]
+        return []
 
     def finish(self, reason: str = "stop") -> list[Event]:
         """The end."""

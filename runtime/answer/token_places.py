@@ -31,4 +31,6 @@ class TokenSpans:
         tokens = []
         while self._waiting and self._waiting[0][0] < self._passed:
             tokens.append(self._waiting.popleft()[1])
-        return replace(event, tokens=tuple(tokens)) if isinstance(event, Content) else event
+        if isinstance(event, Content):
+            return replace(event, tokens=tuple(tokens))
+        return event

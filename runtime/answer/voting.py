@@ -26,4 +26,6 @@ def final_answer(text: str) -> str:
         except ValueError:
             continue
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].casefold() if lines else ""
+    if lines:
+        return lines[-1].casefold()
+    return ""

@@ -119,7 +119,10 @@ class Conversing(Loaded, ABC):
             Exaone4Error: it is empty, or an id in it is none.
         """
         self._check_open()
-        made = self._builder.of_text(prompt, markers) if isinstance(prompt, str) else self._prompt_of_ids(prompt)
+        if isinstance(prompt, str):
+            made = self._builder.of_text(prompt, markers)
+        else:
+            made = self._prompt_of_ids(prompt)
         if not made.ids:
             raise RequestError("the prompt is empty")
         return made
@@ -174,13 +177,17 @@ class Conversing(Loaded, ABC):
     def usage(self) -> Usage | None:
         """The usage of the last answer that began. It is the answer's own now: ``stream(...).usage``."""
         _warn("usage")
-        return None if self._last is None else self._last.usage
+        if self._last is None:
+            return None
+        return self._last.usage
 
     @property
     def logprobs(self) -> tuple[Token, ...] | None:
         """The tokens of the last answer that began. They are the answer's own now: ``stream(...).logprobs``."""
         _warn("logprobs")
-        return None if self._last is None else self._last.logprobs
+        if self._last is None:
+            return None
+        return self._last.logprobs
 
     def embed(
         self,
@@ -229,7 +236,9 @@ def _prompt_builder(model: Model, chat_template: str | None, silent: str | None)
     own = model.chat_templates
     source = "" if silent else chat_template or own.get(DEFAULT)
     if not source and not silent:
-        there = f"; it has {', '.join(sorted(own))}, and none of them is the default" if own else ""
+        there = ""
+        if own:
+            there = f"; it has {', '.join(sorted(own))}, and none of them is the default"
         raise GGUFError(f"{model.path}: it has no chat template{there}; give one (chat_template, --chat-template-file)")
     for_tools = None if silent or chat_template else own.get(TOOL_USE)
     return PromptBuilder(

@@ -145,7 +145,9 @@ class Encoder(Loaded):
         self._free = weakref.finalize(self, _free, self._hidden, own)
 
     def __repr__(self) -> str:
-        size = f"texts of up to {self.n_ctx:,} tokens" if self._free.alive else "closed"
+        size = "closed"
+        if self._free.alive:
+            size = f"texts of up to {self.n_ctx:,} tokens"
         return f"<{type(self).__name__} {str(self.model.path)!r}: {size}>"
 
     def close(self) -> None:
@@ -347,7 +349,8 @@ class Encoder(Loaded):
         return found
 
     def _encoded(self, texts: Sequence[Text], options: EncodeOptions) -> list[Encoded]:
-        if unknown := options.keys() - EncodeOptions.__annotations__.keys():
+        unknown = options.keys() - EncodeOptions.__annotations__.keys()
+        if unknown:
             raise RequestError(
                 f"there is no option {min(unknown)}; there are {', '.join(EncodeOptions.__annotations__)}"
             )

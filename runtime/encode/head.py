@@ -160,12 +160,16 @@ def read_head(path: Path, model: Model) -> Head:
 
 def _text(gguf: GGUFFile, key: str) -> str | None:
     value = gguf.get(key)
-    return value if isinstance(value, str) else None
+    if isinstance(value, str):
+        return value
+    return None
 
 
 def _number(gguf: GGUFFile, key: str) -> int | None:
     value = gguf.get(f"{ARCHITECTURE}.{key}")
-    return value if isinstance(value, int) else None
+    if isinstance(value, int):
+        return value
+    return None
 
 
 def _one_of(gguf: GGUFFile, key: str, known: tuple[str, ...]) -> str:

@@ -53,7 +53,9 @@ def _checked(i: int, text: Any, pairs: bool) -> Text:
     if pairs and isinstance(text, (tuple, list)) and len(text) == 2 and all(isinstance(part, str) for part in text):
         return (text[0], text[1])
     if not isinstance(text, str):
-        wanted = "text or a pair of texts" if pairs else "text"
+        wanted = "text"
+        if pairs:
+            wanted = "text or a pair of texts"
         raise RequestError(f"text {i + 1} is {str(text)[:40]!r}; it must be {wanted}")
     return text
 

@@ -80,13 +80,17 @@ class Generation:
     @property
     def _steering(self) -> Sequence[Steering]:
         """A grammar must not be interfered with: llama.cpp ends the process on a token that it does not allow."""
-        return () if self._constrained else self._steerings
+        if self._constrained:
+            return ()
+        return self._steerings
 
     @property
     def _room(self) -> int:
         """How many tokens may still come."""
         room = self._ahead.room
-        return room if self._max_tokens is None else min(room, self._max_tokens - self.n_tokens)
+        if self._max_tokens is None:
+            return room
+        return min(room, self._max_tokens - self.n_tokens)
 
     def _next(self) -> Token:
         logits = self._ahead.logits
@@ -105,7 +109,8 @@ class Generation:
             self._sampler.use_grammar(self._pending_grammar)
             self._pending_grammar = None
         token = self._sampler.sample(logits)
-        if (instead := self._instead(token)) is None:
+        instead = self._instead(token)
+        if instead is None:
             return token
         first, *rest = instead
         self._forced.extend(rest)
@@ -114,7 +119,8 @@ class Generation:
     def _instead(self, token: int) -> Sequence[int] | None:
         """What comes instead of the chosen token, if anything."""
         for steering in self._steering:
-            if (instead := steering.replace(token)) is not None:
+            instead = steering.replace(token)
+            if instead is not None:
                 return instead
         if self._awaits_answer and not self._constrained and self._tracker.thinking and token in self._model.end_tokens:
             return self._tracker.closing  # an answer was promised: the model may not end in its thoughts

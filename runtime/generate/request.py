@@ -71,7 +71,8 @@ class Request:
     """A request's options, checked and turned into what the generation needs."""
 
     def __init__(self, options: ChatOptions, tools: tuple[Tool, ...]) -> None:
-        if unknown := options.keys() - ChatOptions.__annotations__.keys():
+        unknown = options.keys() - ChatOptions.__annotations__.keys()
+        if unknown:
             raise RequestError(f"there is no option '{min(unknown)}'")
         _check_types(options)
         self.options, self._tools = options, tools
@@ -89,12 +90,15 @@ class Request:
     def steerings(self, tracker: ThoughtTracker, model: Model) -> list[Steering]:
         """The reasoning controls that were asked for."""
         found: list[Steering] = [Endless(tracker, model.end_tokens)] if self.options.get("ignore_eos") else []
-        if (least := self.options.get("reasoning_minimum")) is not None:
+        least = self.options.get("reasoning_minimum")
+        if least is not None:
             found.append(ReasoningMinimum(tracker, least, model.tokenize, model.end_tokens))
-        if (most := self._budget) is not None and most > 0:
+        most = self._budget
+        if most is not None and most > 0:
             message = self.options.get("reasoning_message") or ""
             found.append(ReasoningBudget(tracker, most, model.tokenize, model.text, message))
-        if strength := self.options.get("thought_switching_penalty"):
+        strength = self.options.get("thought_switching_penalty")
+        if strength:
             span = self.options.get("thought_switching_span") or SWITCH_SPAN
             words = tuple(self.options.get("thought_switching_words") or SWITCH_WORDS)
             found.append(ThoughtSwitchingPenalty(tracker, model.tokenize, strength, span, words))
@@ -108,13 +112,15 @@ class Request:
         if most is not None and 0 < most < least:
             raise RequestError(f"reasoning_minimum {least} is above reasoning_budget {most}")
         message = self.options.get("reasoning_message") or ""
-        if found := [marker for marker in ("<", "[|") if marker in message]:
+        found = [marker for marker in ("<", "[|") if marker in message]
+        if found:
             raise RequestError(f"reasoning_message has {found[0]!r} in it, which may begin a marker")
 
     def _constraint(self) -> Constraint | None:
         if self._choice not in ("auto", "none"):
             return self._calls("answer", self._offered())
-        if (form := self.options.get("response_format")) and form.get("type") != "text":
+        form = self.options.get("response_format")
+        if form and form.get("type") != "text":
             return Constraint(json_grammar(_response_schema(form)))
         if self._choice == "auto" and self._tools and self.options.get("lazy_grammar"):
             return self._calls("call", self._tools)
@@ -192,7 +198,8 @@ def check_completion(options: ChatOptions) -> None:
     Raises:
         RequestError: there is one that says something about a conversation.
     """
-    if found := [name for name in options if name.startswith(_CONVERSATIONAL)]:
+    found = [name for name in options if name.startswith(_CONVERSATIONAL)]
+    if found:
         raise RequestError(
             f"{found[0]} is for conversations",
             field=found[0],

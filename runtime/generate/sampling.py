@@ -104,7 +104,9 @@ def preset(name: str | None, *, reasoning: bool) -> Sampling:
         SamplingError: there is none of that name.
     """
     if not name:
-        return PRESETS["reasoning"] if reasoning else PRESETS["answer"]
+        if reasoning:
+            return PRESETS["reasoning"]
+        return PRESETS["answer"]
     if name not in PRESETS:
         raise SamplingError(f"there is no preset '{name}'; one of: {', '.join(PRESETS)}")
     return PRESETS[name]

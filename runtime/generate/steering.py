@@ -88,7 +88,9 @@ class ThoughtTracker:
 
     def ends_with(self, tokens: Sequence[int]) -> bool:
         """Whether these tokens have just come (at most the last 32 are remembered)."""
-        return [*self._recent][-len(tokens) :] == list(tokens) if tokens else True
+        if tokens:
+            return [*self._recent][-len(tokens) :] == list(tokens)
+        return True
 
 
 @dataclass
@@ -164,8 +166,12 @@ class ReasoningBudget(Unsteered):
 
     def _closing(self) -> Sequence[int]:
         self._closed = True
-        newline = "" if self._last in ("", "\n") else "\n"
-        message = f"{self.message}\n" if self.message else ""
+        newline = "\n"
+        if self._last in ("", "\n"):
+            newline = ""
+        message = ""
+        if self.message:
+            message = f"{self.message}\n"
         return self.tokenize(f"{newline}{message}{END_THINK}\n\n")
 
 

@@ -99,7 +99,10 @@ class Context:
         params.n_batch = params.n_ubatch = self._n_batch
         params.n_threads = n_threads
         params.n_threads_batch = n_threads_batch or n_threads
-        params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO if flash_attn else api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        if flash_attn:
+            params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
+        else:
+            params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
         params.type_k = params.type_k if type_k is None else type_k
         params.type_v = params.type_v if type_v is None else type_v
         params.swa_full = swa_full

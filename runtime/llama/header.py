@@ -41,13 +41,16 @@ def any_layer_slides(header: Metadata) -> bool:
     pattern = header.get(_PATTERN)
     if pattern is None or not pattern.data:
         return True
-    return pattern.data != 1 if pattern.item_type is None else any(pattern.data)
+    if pattern.item_type is None:
+        return bool(pattern.data != 1)
+    return any(pattern.data)
 
 
 def named_end_tokens(header: Metadata) -> Iterator[int]:
     """The ids that the keys have, not all of which need be in the vocabulary."""
     for key in END_KEYS:
-        if (number := _number(header, key)) is not None:
+        number = _number(header, key)
+        if number is not None:
             yield number
     more = header.get(END_TOKENS_KEY)
     if more is not None and more.item_type is ValueType.UINT32:
@@ -56,4 +59,6 @@ def named_end_tokens(header: Metadata) -> Iterator[int]:
 
 def _number(header: Metadata, key: str) -> int | None:
     value = header.get(key)
-    return int(value.data) if value is not None and value.type is ValueType.UINT32 else None
+    if value is not None and value.type is ValueType.UINT32:
+        return int(value.data)
+    return None

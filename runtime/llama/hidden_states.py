@@ -181,7 +181,10 @@ class _Context:
         params.n_threads = params.n_threads_batch = n_threads
         params.embeddings, params.pooling_type = True, api.LLAMA_POOLING_TYPE_NONE
         params.attention_type = api.LLAMA_ATTENTION_TYPE_CAUSAL
-        params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO if flash_attn else api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        if flash_attn:
+            params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
+        else:
+            params.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_DISABLED
         if exact:
             params.type_k = params.type_v = api.GGML_TYPE_F32
         params.swa_full = True

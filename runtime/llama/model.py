@@ -69,7 +69,10 @@ class Model(Loaded):
         self._api = load_api()
         params = self._api.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
-        params.load_mode = self._api.LLAMA_LOAD_MODE_MMAP if use_mmap else self._api.LLAMA_LOAD_MODE_NONE
+        if use_mmap:
+            params.load_mode = self._api.LLAMA_LOAD_MODE_MMAP
+        else:
+            params.load_mode = self._api.LLAMA_LOAD_MODE_NONE
         params.vocab_only = vocab_only
         params.use_extra_bufts = repack
         params.progress_callback = self._api.llama_progress_callback(lambda progress, data: awaited() == 0)
@@ -166,7 +169,9 @@ class Model(Loaded):
 
     def text(self, token: int) -> bytes:
         """What the token adds to a text: its bytes, or nothing if it is a control token, whose piece is its name."""
-        return b"" if self.is_control(token) else self.piece(token)
+        if self.is_control(token):
+            return b""
+        return self.piece(token)
 
     @functools.cached_property
     def end_tokens(self) -> frozenset[int]:
@@ -196,7 +201,9 @@ class Model(Loaded):
         if n_layers == WINDOWED_DEPTH and not any_layer_slides(self._header):
             raise GGUFError(f"{self.path}: a sliding window that no layer uses: llama.cpp would end its process on it")
         if has_window != (n_layers == WINDOWED_DEPTH):
-            does = "never" if has_window else "always"
+            does = "always"
+            if has_window:
+                does = "never"
             raise GGUFError(
                 f"{self.path}: {n_layers} layers {'with' if has_window else 'without'} a sliding window, "
                 f"but at that depth llama.cpp {does} uses one: it would compute other logits"
@@ -216,7 +223,9 @@ def check_file(path: Path) -> None:
         with path.open("rb") as f:
             if not (head := f.read(len(_LFS_POINTER))).startswith(b"GGUF"):
                 is_pointer = head == _LFS_POINTER
-                told = ", but a Git LFS pointer; git lfs pull fetches the file" if is_pointer else ""
+                told = ""
+                if is_pointer:
+                    told = ", but a Git LFS pointer; git lfs pull fetches the file"
                 raise GGUFError(f"{path}: not a GGUF file{told}")
     except OSError as e:
         raise GGUFError(f"{path}: {'no such file' if isinstance(e, FileNotFoundError) else e.strerror}") from e
@@ -245,5 +254,7 @@ def why_silent(model: Model) -> str | None:
     name = model.metadata.get(CLASS_KEY)
     if name is None:
         return None
-    use = "embed" if name == HEADLESS else "embed and classify"
+    use = "embed and classify"
+    if name == HEADLESS:
+        use = "embed"
     return f"{model.path}: it is an {name}, which has no output for text and cannot chat; it is there to {use}"

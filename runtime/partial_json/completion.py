@@ -28,7 +28,9 @@ def completion(begun: str, value: Any) -> str | None:
     if len(written) >= len(wanted) or not all(map(_same, written, wanted)):
         return None
     rest = _rest(last, wanted[len(written)])
-    return None if rest is None else rest + _spaced(wanted[len(written) + 1 :])
+    if rest is None:
+        return None
+    return rest + _spaced(wanted[len(written) + 1 :])
 
 
 def _same(written: str, wanted: str) -> bool:
@@ -51,10 +53,14 @@ def _rest(written: str, wanted: str) -> str | None:
     if not written.startswith('"') or not wanted.startswith('"'):
         return None
     try:
-        return "" if json.loads(written) == json.loads(wanted) else None
+        if json.loads(written) == json.loads(wanted):
+            return ""
+        return None
     except ValueError:
         begun, text = json.loads(written + '"'), json.loads(wanted)
-    return dump(text[len(begun) :])[1:] if text.startswith(begun) else None
+    if text.startswith(begun):
+        return dump(text[len(begun) :])[1:]
+    return None
 
 
 def _spaced(tokens: list[str]) -> str:

@@ -86,7 +86,8 @@ class LooseReader:
         return self.text[self.position : self.position + 1]
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
-        if found := pattern.match(self.text, self.position):
+        found = pattern.match(self.text, self.position)
+        if found:
             self.position = found.end()
 
     def take(self, char: str) -> None:
@@ -114,7 +115,9 @@ class LooseReader:
             return self._array(depth + 1)
         if char in _STRINGS:
             return self.string(char)
-        return self._constant() if char.isalpha() else self._number()
+        if char.isalpha():
+            return self._constant()
+        return self._number()
 
     def _object(self, depth: int) -> dict[str, Any]:
         self.take("{")
@@ -179,15 +182,21 @@ class LooseReader:
         """An escape, or a character that should have been escaped, as JSON writes it."""
         char = found[0]
         if len(char) == 1:
-            return '\\"' if char == '"' else self._control(char)
+            if char == '"':
+                return '\\"'
+            return self._control(char)
         if found[1][0] in '"\\/bfnrt' or len(found[1]) == 5:
             return char
         if Loose.ESCAPES not in self.allowed and not (char == "\\'" and Loose.PYTHON in self.allowed):
             self.fail("an escape that JSON does not have")
-        return "'" if char == "\\'" else "\\\\" + self._unescaped(found[1])
+        if char == "\\'":
+            return "'"
+        return "\\\\" + self._unescaped(found[1])
 
     def _unescaped(self, char: str) -> str:
-        return self._control(char) if char < " " else char
+        if char < " ":
+            return self._control(char)
+        return char
 
     def _control(self, char: str) -> str:
         if Loose.CONTROLS not in self.allowed:

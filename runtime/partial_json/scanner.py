@@ -125,7 +125,9 @@ class JsonScanner:
     def _start(self, text: str, position: int) -> int:
         if text[position] in _BLANKS:
             return 1
-        return self._open("{") if text[position] == "{" else _REFUSED
+        if text[position] == "{":
+            return self._open("{")
+        return _REFUSED
 
     def _key(self, text: str, position: int) -> int:
         char = text[position]
@@ -133,13 +135,17 @@ class JsonScanner:
             return 1
         if char == "}" and self.place is Place.FIRST_KEY:
             return self._close(char)
-        return self._begin_string(is_key=True) if char == '"' else _REFUSED
+        if char == '"':
+            return self._begin_string(is_key=True)
+        return _REFUSED
 
     def _colon(self, text: str, position: int) -> int:
         if text[position] == ":":
             self.place = Place.VALUE
             return 1
-        return 1 if text[position] in _BLANKS else _REFUSED
+        if text[position] in _BLANKS:
+            return 1
+        return _REFUSED
 
     def _value(self, text: str, position: int) -> int:
         char = text[position]
@@ -191,7 +197,8 @@ class JsonScanner:
             self.mark = Mark.VALUE_END
 
     def _string(self, text: str, position: int) -> int:
-        if plain := _PLAIN.match(text, position):
+        plain = _PLAIN.match(text, position)
+        if plain:
             return self._within_string(plain[0])
         if text[position] == '"':
             return self._end_string()
@@ -273,7 +280,9 @@ class JsonScanner:
         return self._close(char)
 
     def _done(self, text: str, position: int) -> int:
-        return 1 if text[position] in _BLANKS else _REFUSED
+        if text[position] in _BLANKS:
+            return 1
+        return _REFUSED
 
 
 _STEPS = {

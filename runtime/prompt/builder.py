@@ -256,7 +256,9 @@ def _class(character: str) -> str:
     if character.isspace():
         return "blank"
     category = unicodedata.category(character)[0]
-    return category if category in ("L", "N") else "other"
+    if category in ("L", "N"):
+        return category
+    return "other"
 
 
 def _mapped(value: object, change: Change, key: Change) -> Any:

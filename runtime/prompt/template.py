@@ -177,4 +177,6 @@ def _reason(error: Exception) -> str:
 
 def _shortened(text: str) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= 300 else words[:297] + "..."
+    if len(words) <= 300:
+        return words
+    return words[:297] + "..."

@@ -98,7 +98,8 @@ class RemoteExaone4(Conversing):
 
     def cancel(self) -> None:
         """Stop the answer that is being made, from any thread."""
-        if (answer := self._current) is not None:
+        answer = self._current
+        if answer is not None:
             answer.cancelled.set()
 
     @property
@@ -136,7 +137,8 @@ class RemoteExaone4(Conversing):
 
     def _in_turn(self, answer: Making, portable: Message) -> Generator[Event]:
         """An answer, when it is its turn."""
-        if (current := self._current) is not None and current.reader == threading.get_ident():
+        current = self._current
+        if current is not None and current.reader == threading.get_ident():
             raise RequestError("a stream of this thread is still open: close it, or read it to its end")
         with self._turn:
             self._check_open()
@@ -295,7 +297,9 @@ class _Process:
         self._stderr.seek(0)
         lines = [line.strip() for line in self._stderr.read().decode("utf-8", errors="replace").splitlines()]
         said = [line for line in lines if line]
-        return said[-1][:200] if said else f"code {self._popen.returncode}"
+        if said:
+            return said[-1][:200]
+        return f"code {self._popen.returncode}"
 
     def end(self, at_once: bool = False) -> None:
         """End it, also while it answers; it may tell the servers so, unless ``at_once``."""

@@ -76,7 +76,8 @@ def register(servers: Sequence[str]) -> None:
         raise RuntimeFailure("llama.cpp's RPC backend cannot be found")
     add_server = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p)(address)
     for server in servers:
-        if not (found := add_server(server.encode())):
+        found = add_server(server.encode())
+        if not found:
             raise RuntimeFailure(f"the RPC server at {server} offers no device")
         ggml.ggml_backend_register(found)
 

@@ -78,7 +78,9 @@ def to_types(types: list[str], value: Any) -> Any:
     """The value in the first of the types that says the same; as it is, if none does."""
     if fits_type(types, value):
         whole = isinstance(value, float) and "integer" in types and "number" not in types
-        return int(value) if whole else value
+        if whole:
+            return int(value)
+        return value
     for name in types:
         converted = _CONVERTERS[name](value)
         if converted is not _NOTHING:
@@ -97,27 +99,35 @@ def _to_number(value: Any) -> Any:
         return _NOTHING
     number = _to_integer(value)
     number = float(value) if number is _NOTHING else number
-    return number if is_number(number) else _NOTHING
+    if is_number(number):
+        return number
+    return _NOTHING
 
 
 def _to_word(name: str) -> Callable[[Any], Any]:
     words = _WORDS[name]
 
     def convert(value: Any) -> Any:
-        return words.get(value.strip().lower(), _NOTHING) if isinstance(value, str) else _NOTHING
+        if isinstance(value, str):
+            return words.get(value.strip().lower(), _NOTHING)
+        return _NOTHING
 
     return convert
 
 
 def _to_string(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, bool) or is_number(value) else _NOTHING
+    if isinstance(value, bool) or is_number(value):
+        return json.dumps(value)
+    return _NOTHING
 
 
 def _to_array(value: Any) -> Any:
     parsed = _from_json(value, list)
     if parsed is not _NOTHING:
         return parsed
-    return _NOTHING if value is None else [value]
+    if value is None:
+        return _NOTHING
+    return [value]
 
 
 def _to_object(value: Any) -> Any:
@@ -131,7 +141,9 @@ def _from_json(value: Any, kind: type) -> Any:
         parsed = loose_json.read(value)
     except loose_json.UnreadableError:
         return _NOTHING
-    return parsed if isinstance(parsed, kind) else _NOTHING
+    if isinstance(parsed, kind):
+        return parsed
+    return _NOTHING
 
 
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {

@@ -97,7 +97,9 @@ def size_problem(schema: Any) -> str | None:
 def _characters(node: object) -> int:
     if isinstance(node, dict):
         return sum(map(len, node))
-    return len(node) if isinstance(node, str) else 0
+    if isinstance(node, str):
+        return len(node)
+    return 0
 
 
 def _node_problem(node: Any) -> str | None:
@@ -107,9 +109,13 @@ def _node_problem(node: Any) -> str | None:
     if node is None or isinstance(node, bool | list | tuple):
         return None
     if isinstance(node, int):
-        return "it has an integer of too many digits" if node.bit_length() > _MAX_BITS else None
+        if node.bit_length() > _MAX_BITS:
+            return "it has an integer of too many digits"
+        return None
     if isinstance(node, float):
-        return None if is_number(node) else f"{node} is not JSON"
+        if is_number(node):
+            return None
+        return f"{node} is not JSON"
     return _text_problem(node)
 
 

@@ -134,7 +134,9 @@ class _Writer:
         flat = self._flat(schema)
         if flat is False:
             raise self._error("allows nothing at some place")
-        return "value" if flat is True or not flat else self._rules.add(self._body(flat, depth))
+        if flat is True or not flat:
+            return "value"
+        return self._rules.add(self._body(flat, depth))
 
     def _inner(self, schema: Any, depth: int) -> str:
         """The rule of a schema within an object or array."""
@@ -191,7 +193,9 @@ class _Writer:
         if _CHOICES & schema.keys():
             return self._alternatives(schema, depth)
         kinds = types_of(schema) or _implied(schema)
-        return self._choices([self._writers[k](schema, depth) for k in kinds], "has no type") if kinds else "value"
+        if kinds:
+            return self._choices([self._writers[k](schema, depth) for k in kinds], "has no type")
+        return "value"
 
     def _fits(self, schema: Schema, value: Any) -> bool:
         return Checker(self._root).fits(schema, value)
@@ -202,7 +206,9 @@ class _Writer:
     def _choices(self, bodies: list[str], problem: str) -> str:
         if not bodies:
             raise self._error(problem)
-        return " | ".join(f"({body})" for body in bodies) if len(bodies) > 1 else bodies[0]
+        if len(bodies) > 1:
+            return " | ".join(f"({body})" for body in bodies)
+        return bodies[0]
 
     def _alternatives(self, schema: Schema, depth: int) -> str:
         """The choices of anyOf or oneOf, each with what stands beside them."""
@@ -282,23 +288,31 @@ class _Writer:
         if leading:
             return f'"[" {written} (", " {item}){_times(max(0, least - len(leading)), many)} "]"'
         more = f'(", " {item})' + _times(max(0, least - 1), None if many is None else many - 1)
-        return f'"[" {item} {more} "]"' if least else f'"[" ({item} {more})? "]"'
+        if least:
+            return f'"[" {item} {more} "]"'
+        return f'"[" ({item} {more})? "]"'
 
     def _leading(self, schema: Schema, most: int | None) -> list[Any]:
         """The prefixItems that can be there."""
         leading: list[Any] = list(schema.get("prefixItems", ()))[:most]
         possible = [self._flat(s) is not False for s in leading]
-        return leading[: possible.index(False)] if False in possible else leading
+        if False in possible:
+            return leading[: possible.index(False)]
+        return leading
 
     def _string(self, schema: Schema, depth: int) -> str:
         least, most = self._bounds(schema, "Length")
-        return "string" if (least, most) == (0, None) else f'"\\"" char{_times(least, most)} "\\""'
+        if (least, most) == (0, None):
+            return "string"
+        return f'"\\"" char{_times(least, most)} "\\""'
 
     def _integer(self, schema: Schema, depth: int) -> str:
         """The integers one by one where the bounds allow few, else any."""
         low, high = _lowest(schema), _highest(schema)
         if low is None or high is None or high - low >= _MAX_RANGE:
-            return '"0" | [1-9] [0-9]{0,15}' if low is not None and low >= 0 else "integer"
+            if low is not None and low >= 0:
+                return '"0" | [1-9] [0-9]{0,15}'
+            return "integer"
         return self._choices([literal(str(n)) for n in range(low, high + 1)], f"wants integers from {low} to {high}")
 
     def _bounds(self, schema: Schema, of: str) -> tuple[int, int | None]:

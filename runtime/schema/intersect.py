@@ -14,9 +14,13 @@ Flat: TypeAlias = Schema | bool
 def intersection(a: Flat, b: Flat) -> Flat:
     """A schema for what fits both; False if nothing does."""
     if isinstance(a, bool):
-        return b if a else False
+        if a:
+            return b
+        return False
     if isinstance(b, bool):
-        return a if b else False
+        if b:
+            return a
+        return False
     merged = {**a, **b, **_both_objects(a, b)}
     for keyword in a.keys() & b.keys() & KEYWORDS.keys():
         merge = KEYWORDS[keyword].merge
@@ -32,7 +36,9 @@ def _both_objects(a: Schema, b: Schema) -> Schema:
     """The properties of both: what one does not name, its additionalProperties are for."""
     names = dict.fromkeys([*a.get("properties", ()), *b.get("properties", ())])
     properties = {name: both(property_schema(a, name), property_schema(b, name)) for name in names}
-    return {"properties": properties} if properties else {}
+    if properties:
+        return {"properties": properties}
+    return {}
 
 
 def property_schema(schema: Schema, name: str) -> Any:

@@ -31,7 +31,9 @@ TYPES: dict[str, Callable[[Any], bool]] = {
 def types_of(schema: Schema) -> list[str]:
     """The types a schema names, in order; none if it leaves them open."""
     named = schema.get("type", [])
-    return [named] if isinstance(named, str) else list(named)
+    if isinstance(named, str):
+        return [named]
+    return list(named)
 
 
 def fits_type(types: Sequence[str], value: Any) -> bool:
@@ -49,5 +51,10 @@ def is_types(rule: object) -> bool:
 
 def shortened(value: Any) -> str:
     """A value for a message."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=repr)
-    return text if len(text) <= 60 else text[:57] + "..."
+    if isinstance(value, str):
+        text = value
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=repr)
+    if len(text) <= 60:
+        return text
+    return text[:57] + "..."

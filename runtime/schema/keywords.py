@@ -106,7 +106,9 @@ _SCHEMAS = Form(_is_filled_list, "a list of schemas")
 
 def at(path: str, problem: str) -> str:
     """A problem with the path of its value before it."""
-    return f"{path}: {problem}" if path else problem
+    if path:
+        return f"{path}: {problem}"
+    return problem
 
 
 def same(a: Any, b: Any) -> bool:
@@ -138,7 +140,9 @@ def _properties(checker: Checker, schema: Schema, value: Any, path: str, depth: 
 
 
 def _below(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
+    if path:
+        return f"{path}.{key}"
+    return key
 
 
 def _required(checker: Checker, schema: Schema, value: Any, path: str, depth: int) -> Iterator[str]:
@@ -225,7 +229,9 @@ def both(a: Any, b: Any) -> Any:
     """A schema for what fits two."""
     if a is True:
         return b
-    return a if b is True else {"allOf": [a, b]}
+    if b is True:
+        return a
+    return {"allOf": [a, b]}
 
 
 # ---- the table
@@ -234,8 +240,12 @@ def both(a: Any, b: Any) -> Any:
 def _size_of(kind: str, value: Any) -> Any:
     """What the bounds of a type are about: a number itself, how long a text or a list is; None for other values."""
     if kind == "integer":
-        return value if is_number(value) else None
-    return len(value) if TYPES[kind](value) else None
+        if is_number(value):
+            return value
+        return None
+    if TYPES[kind](value):
+        return len(value)
+    return None
 
 
 def _bound(

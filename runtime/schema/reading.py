@@ -62,7 +62,9 @@ class _Reading:
         if (schemas == "listed" or keyword == "items") and isinstance(rule, list):
             return [self.schema(inner, depth) for inner in rule]
         is_schema = schemas == "one" or (isinstance(rule, dict) and keyword not in _DATA)
-        return self.schema(rule, depth) if is_schema else rule
+        if is_schema:
+            return self.schema(rule, depth)
+        return rule
 
     def _type(self, found: dict[str, Any]) -> dict[str, Any]:
         """Put the type in JSON's words, with what it says of items and values where nothing else says it."""

@@ -97,7 +97,10 @@ class _Reader:
             inner = self._inner()
             found = self._holding(word, inner) if inner else self._single(word)
         while self._next == "?" or self._next.startswith("["):
-            found = _either([found, _NULL]) if self._take() == "?" else {"type": "array", "items": found}
+            if self._take() == "?":
+                found = _either([found, _NULL])
+            else:
+                found = {"type": "array", "items": found}
         return found
 
     def _grouped(self) -> Keywords:
@@ -106,7 +109,8 @@ class _Reader:
         return found
 
     def _close(self, bracket: str) -> None:
-        if (sign := self._take()) != bracket:
+        sign = self._take()
+        if sign != bracket:
             raise ValueError(sign)
 
     def _inner(self) -> list[Keywords]:
@@ -127,7 +131,9 @@ class _Reader:
     def _single(self, word: str) -> Keywords:
         if word[0] in "'\"":
             return {"type": "string", "enum": [word[1:-1]]}
-        return {"type": "integer", "enum": [int(word)]} if word.isdecimal() else self._word(word)
+        if word.isdecimal():
+            return {"type": "integer", "enum": [int(word)]}
+        return self._word(word)
 
     def _holding(self, word: str, inner: list[Keywords]) -> Keywords:
         bare = _unqualified(word)
@@ -136,7 +142,9 @@ class _Reader:
         found = self._word(word)
         if found == {"type": "array"}:
             return found | ({"prefixItems": inner} if bare == "tuple" and len(inner) > 1 else {"items": inner[0]})
-        return found | {"additionalProperties": inner[-1]} if found == {"type": "object"} else found
+        if found == {"type": "object"}:
+            return found | {"additionalProperties": inner[-1]}
+        return found
 
     def _word(self, word: str) -> Keywords:
         known = _of_word(word)
@@ -146,7 +154,9 @@ class _Reader:
 
     @property
     def _next(self) -> str:
-        return self._ahead[0] if self._ahead else ""
+        if self._ahead:
+            return self._ahead[0]
+        return ""
 
     def _take(self) -> str:
         return self._ahead.pop(0)
@@ -161,7 +171,9 @@ def _signs(text: str) -> list[str]:
             return []
         found.append(sign[1])
         position = sign.end()
-    return found[: found.index("...") - 1] + found[found.index("...") + 1 :] if "..." in found[1:] else found
+    if "..." in found[1:]:
+        return found[: found.index("...") - 1] + found[found.index("...") + 1 :]
+    return found
 
 
 def _of_word(text: str) -> Keywords | None:

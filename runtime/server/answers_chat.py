@@ -100,7 +100,9 @@ class ChatAnswers:
 
     def _instead(self, choice: int) -> Json | None:
         """The message so far, where it is not what the pieces give that were told; None where it is."""
-        return self._message(self._told[choice]) if choice in self._rethought else None
+        if choice in self._rethought:
+            return self._message(self._told[choice])
+        return None
 
     def closing(self) -> Iterator[Json]:
         """What a stream tells after all of its choices."""
@@ -165,7 +167,9 @@ class ChatAnswers:
                 return _call(event.index, {"id": event.id, "type": "function", "function": function})
             case ToolCallArguments():
                 self._raw[event.index].append(event.raw)
-                return _call(event.index, {"function": {"arguments": event.text}}) if event.text else None
+                if event.text:
+                    return _call(event.index, {"function": {"arguments": event.text}})
+                return None
             case ToolCallEnd(failed=str()):
                 # The pieces are gone; the text follows as content, as it stands in a whole answer.
                 return {"content": "".join((*self._raw[event.index], event.raw))}
@@ -174,7 +178,9 @@ class ChatAnswers:
 
 def finish_reason(reason: str | None) -> str:
     """OpenAI's word; what took too long ends as at any other limit."""
-    return "length" if reason == "cancelled" else reason or "stop"
+    if reason == "cancelled":
+        return "length"
+    return reason or "stop"
 
 
 def _call(index: int, call: Json) -> Json:
@@ -184,7 +190,9 @@ def _call(index: int, call: Json) -> Json:
 def _answer(events: Sequence[Event]) -> Sequence[Event]:
     """What was said after the thoughts were closed for the last time."""
     closed = [i for i, event in enumerate(events) if isinstance(event, Rethought)]
-    return events[closed[-1] :] if closed else events
+    if closed:
+        return events[closed[-1] :]
+    return events
 
 
 _NOTHING = Usage(0, 0, 0, 0, 0.0, 0.0)

@@ -65,7 +65,8 @@ def make_app(service: Service) -> ASGIApp:
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     routes = frozenset(str(path) for route in app.routes if (path := getattr(route, "path", None)))
     guarded: ASGIApp = Guard(app, service.settings)
-    if origins := service.settings.cors:
+    origins = service.settings.cors
+    if origins:
         guarded = CORSMiddleware(guarded, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
     return Recorder(guarded, service.metrics, routes)
 
@@ -118,8 +119,11 @@ def _endpoint(answer: Callable[[Request], Any]) -> Callable[..., Any]:
     """What FastAPI calls; it looks at annotations, which a lambda has not got."""
 
     async def endpoint(request: Request) -> Response:
-        answered = answer(request)
-        return answered if isinstance(answered, Response) else await answered
+        response = answer(request)
+        if not isinstance(response, Response):
+            response = await response
+        assert isinstance(response, Response)
+        return response
 
     return endpoint
 
@@ -171,7 +175,9 @@ async def _told_of_route(request: Request, error: Exception) -> Response:
     """No such route, or not with that method."""
     assert isinstance(error, HTTPException)
     path, methods = request.url.path, _methods(request)
-    hint = "; the routes begin with /v1" if f"/v1{path}" in _OPENAIS else ""
+    hint = ""
+    if f"/v1{path}" in _OPENAIS:
+        hint = "; the routes begin with /v1"
     if methods:
         hint = f"; it takes {' or '.join(methods)}"
     problem = Problem(

@@ -39,7 +39,10 @@ class Problem(Exception):
     @property
     def body(self) -> dict[str, Any]:
         """OpenAI's form of an error."""
-        kind = "server_error" if self.status >= 500 else _TYPES.get(self.status, "invalid_request_error")
+        if self.status >= 500:
+            kind = "server_error"
+        else:
+            kind = _TYPES.get(self.status, "invalid_request_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
@@ -77,7 +80,9 @@ def _of_fields(error: ValidationError) -> Problem:
     reasons = list(dict.fromkeys(_reason(each) for each in found if each["loc"][:1] == where))[:_MOST_REASONS]
     param = str(where[0]) if where else None
     missing = found[0]["type"] == "missing"
-    code = "missing_required_parameter" if missing else "invalid_type"
+    code = "invalid_type"
+    if missing:
+        code = "missing_required_parameter"
     return Problem(400, f"{param or 'the body'}: {', or '.join(reasons)}", code=code, param=param)
 
 

@@ -77,7 +77,10 @@ class Guard:
         if not self._keys:
             return
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        given = bearer.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        if scheme.lower() == "bearer":
+            given = bearer.strip()
+        else:
+            given = headers.get("x-api-key", "")
         if not _is_one_of(given.encode(), self._keys):
             raise Problem(401, "the API key is missing or wrong", code="invalid_api_key")
 

@@ -142,7 +142,9 @@ _LIMITS = ("n_predict", "max_completion_tokens", "max_tokens")
 def _limit(body: ChatBody | CompletionBody) -> int | None:
     """The longest answer in tokens; llama.cpp's -1 is no limit."""
     tokens = next((value for name in _LIMITS if (value := getattr(body, name, None)) is not None), None)
-    return None if tokens == -1 else tokens
+    if tokens == -1:
+        return None
+    return tokens
 
 
 def _is_strict(tool: dict[str, Any]) -> bool:

@@ -71,7 +71,9 @@ class Server:
     def url(self) -> str:
         """Where it is."""
         host, port = self.socket.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        if ":" in host:
+            return f"http://[{host}]:{port}"
+        return f"http://{host}:{port}"
 
     def run(self) -> None:
         """Answer until told to stop, then finish what has been accepted.

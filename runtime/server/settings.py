@@ -91,7 +91,9 @@ def _meant_origin(text: str) -> str:
     host = _ascii(found[2])
     scheme = (found[1] or ("http" if _LOCAL.fullmatch(host) else "https")).lower()
     origin = f"{scheme}://{host.removesuffix(_USUAL_PORTS.get(scheme, '/'))}"
-    return origin if _ORIGIN.fullmatch(origin) else ""
+    if _ORIGIN.fullmatch(origin):
+        return origin
+    return ""
 
 
 def _meant_host(text: str) -> str:
@@ -103,12 +105,16 @@ def _meant_host(text: str) -> str:
     elif ":" in host:
         host = f"[{host}]"
     host = host.rstrip(".")
-    return host if _ORIGIN.fullmatch(f"http://{host}") else ""
+    if _ORIGIN.fullmatch(f"http://{host}"):
+        return host
+    return ""
 
 
 def _ascii(host: str) -> str:
     """A name as browsers and proxies send it: in small letters, others than ASCII's as Punycode."""
     try:
-        return host.lower() if host.isascii() else host.lower().encode("idna").decode()
+        if host.isascii():
+            return host.lower()
+        return host.lower().encode("idna").decode()
     except UnicodeError:
         return ""

@@ -106,5 +106,7 @@ def _refuse_unless_idle(name: str, use: str, body: Mapping[str, Any]) -> None:
 
 def refuse(field: str, use: str = "") -> None:
     """Raises Problem: the field is not supported."""
-    hint = f": {use}" if use else ""
+    hint = ""
+    if use:
+        hint = f": {use}"
     raise Problem(400, f"{field} is not supported{hint}", code="unsupported_parameter", param=field)

@@ -120,7 +120,10 @@ def _follow(text: str | None, session: Session, screen: Screen) -> Next:
     following = run_command(text, session, screen)
     if following in (Next.READ, Next.LEAVE):
         return following
-    turn = session.retry(screen) if following is Next.ANSWER_AGAIN else session.ask(text.strip(), screen)
+    if following is Next.ANSWER_AGAIN:
+        turn = session.retry(screen)
+    else:
+        turn = session.ask(text.strip(), screen)
     _show_status(session, screen, turn)
     screen.note()
     return Next.READ
@@ -132,7 +135,9 @@ def _show_status(session: Session, screen: Screen, turn: Turn) -> None:
 
 def _greet(session: Session, screen: Screen) -> None:
     model = session.model
-    gpu = ", layers on the GPU" if model.uses_gpu else ""
+    gpu = ""
+    if model.uses_gpu:
+        gpu = ", layers on the GPU"
     screen.note(f"{model.name}, a context of {model.n_ctx:,} tokens{gpu}. /help lists the commands, Ctrl-D leaves.")
 
 

@@ -73,7 +73,10 @@ class Keyboard:
 def _typed_line(prompt: str) -> str:
     """A line from the terminal. Where stdout is none, the prompt does not get into the answers."""
     if sys.stdin and sys.stderr and sys.stdout and sys.stdout.isatty():
-        line = line_with_pastes(prompt, _edited) if _is_gnu() and sys.stdin.isatty() else input(prompt)
+        if _is_gnu() and sys.stdin.isatty():
+            line = line_with_pastes(prompt, _edited)
+        else:
+            line = input(prompt)
         if readline is not None:
             _remember(line)
         return line
@@ -107,7 +110,9 @@ def question(text: str) -> str | None:
         sys.stderr.write(printable(text))
         sys.stderr.flush()
     line = sys.stdin.readline() if sys.stdin is not None else ""
-    return line.rstrip("\n") if line else None
+    if line:
+        return line.rstrip("\n")
+    return None
 
 
 def history_file() -> Path:

@@ -55,7 +55,9 @@ class Turn:
     @property
     def content(self) -> str:
         """The text of the last answer; empty where there is none."""
-        return (self.messages[-1]["content"] or "") if self.messages else ""
+        if self.messages:
+            return self.messages[-1]["content"] or ""
+        return ""
 
 
 def run_tools(

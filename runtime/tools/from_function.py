@@ -72,7 +72,9 @@ def function_schema(function: Callable[..., Any]) -> tuple[str, dict[str, Any]]:
 
 def whole(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function of which some arguments are given already (``functools.partial``), or itself."""
-    return whole(function.func) if isinstance(function, functools.partial) else function
+    if isinstance(function, functools.partial):
+        return whole(function.func)
+    return function
 
 
 def takes(function: Callable[..., Any], name: str) -> bool:
@@ -117,7 +119,9 @@ def _in_one_line(error: Exception) -> str:
 
 
 def _described(schema: dict[str, Any], description: str | None) -> dict[str, Any]:
-    return schema | {"description": description} if description else schema
+    if description:
+        return schema | {"description": description}
+    return schema
 
 
 def _default(value: Any) -> dict[str, Any]:
@@ -126,7 +130,9 @@ def _default(value: Any) -> dict[str, Any]:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
         return {}
-    return {} if value is None else {"default": value}
+    if value is None:
+        return {}
+    return {"default": value}
 
 
 def hint_schema(hint: Any, depth: int) -> dict[str, Any]:
@@ -212,7 +218,9 @@ def _fields_schema(hints: Mapping[str, Any], required: typing.AbstractSet[str], 
 
 def _without_qualifier(hint: Any) -> Any:
     """The type in TypedDict's Required[...] and NotRequired[...]."""
-    return typing.get_args(hint)[0] if typing.get_origin(hint) in (typing.Required, typing.NotRequired) else hint
+    if typing.get_origin(hint) in (typing.Required, typing.NotRequired):
+        return typing.get_args(hint)[0]
+    return hint
 
 
 def _converted(hint: Any, value: Any) -> Any:
@@ -249,7 +257,8 @@ def parse_docstring(text: str) -> tuple[str, dict[str, str]]:
     arguments: dict[str, str] = {}
     section, name = "", ""
     for line in text.splitlines():
-        if heading := _SECTION.match(line):
+        heading = _SECTION.match(line)
+        if heading:
             section, name = heading[1], ""
         elif not section:
             description.append(line)

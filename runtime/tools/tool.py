@@ -64,7 +64,9 @@ class Tool:
         meant = standard(self.parameters, _note_unknown)
         if not isinstance(meant, dict) or not is_types(meant.get("type", "object")):
             return cast(Schema, meant)
-        return {**meant, "type": "object"} if "object" in (types_of(meant) or ["object"]) else meant
+        if "object" in (types_of(meant) or ["object"]):
+            return {**meant, "type": "object"}
+        return meant
 
     @functools.cached_property
     def problem(self) -> str | None:
@@ -150,7 +152,10 @@ def coerce(schema: Schema, value: Any) -> Any:
 def _from_mapping(obj: Mapping[str, Any]) -> Tool:
     if obj.get("type", "function") != "function":
         raise ToolError(f"a tool has the type {shortened(obj['type'])!r}; only 'function' is known")
-    inner = obj["function"] if "function" in obj else {key: value for key, value in obj.items() if key != "type"}
+    if "function" in obj:
+        inner = obj["function"]
+    else:
+        inner = {key: value for key, value in obj.items() if key != "type"}
     if not isinstance(inner, Mapping):
         raise ToolError(f"a tool's 'function' must be an object, not {shortened(inner)}")
     name = _checked_name(inner.get("name"))

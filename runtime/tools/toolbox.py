@@ -55,7 +55,9 @@ class AskFirst:
         decision = self._decided(f"Run {as_call(tool.name, arguments)}? [y]es, [n]o, [a]lways: ")
         if decision == "always":
             self._always.add(tool.name)
-        return "not run: the user refused it" if decision == "no" else None
+        if decision == "no":
+            return "not run: the user refused it"
+        return None
 
     def _decided(self, text: str) -> str:
         while (reply := self._question(text)) is not None:
@@ -92,7 +94,8 @@ class Toolbox:
             return failure(f"the arguments are not JSON: {e}")
         if fitted.problems:
             return failure(f"the arguments do not fit: {'; '.join(fitted.problems)}")
-        if (refusal := self._permit(tool, fitted.arguments)) is not None:
+        refusal = self._permit(tool, fitted.arguments)
+        if refusal is not None:
             return failure(refusal)
         return _run(tool, fitted.arguments)
 
@@ -109,7 +112,9 @@ def as_call(name: str, arguments: Mapping[str, Any]) -> str:
 
 def _as_keyword(key: str) -> str:
     """The key as it is, or quoted where Python could not have it as a keyword."""
-    return key if key.isidentifier() else dump(key)
+    if key.isidentifier():
+        return key
+    return dump(key)
 
 
 def _run(tool: Tool, arguments: Mapping[str, Any]) -> str:
@@ -175,7 +180,8 @@ def _imported(path: Path) -> ModuleType:
         raise ToolError(f"{path}: not a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # where dataclasses and type hints look for it
-    if (folder := str(location.parent)) not in sys.path:
+    folder = str(location.parent)
+    if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
         with redirect_stdout(sys.stderr):
@@ -192,7 +198,9 @@ def _line(error: BaseException, file: str) -> str:
     if isinstance(error, SyntaxError) and error.filename == file:
         return f", line {error.lineno}"
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-    return f", line {lines[-1]}" if lines else ""
+    if lines:
+        return f", line {lines[-1]}"
+    return ""
 
 
 def _functions(path: Path, module: ModuleType) -> Iterator[tuple[str, Any]]:

@@ -105,4 +105,6 @@ class DraftModel:
         token = int(logits.argmax())
         # The probability of the likeliest is one over the sum of all the others' ratios to it.
         sure = 1 / float(np.exp(logits - logits[token]).sum()) >= UNSURE
-        return token if sure and token not in self._model.end_tokens else None
+        if sure and token not in self._model.end_tokens:
+            return token
+        return None

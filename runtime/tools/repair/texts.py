@@ -86,7 +86,9 @@ def _tagged(value: Any, offered: Offered, name: re.Pattern[str], argument: re.Pa
     if not found or found[1] not in offered:
         return None
     arguments = _tagged_arguments(argument, value.text, found.end())
-    return call(found[1], arguments) if arguments else None
+    if arguments:
+        return call(found[1], arguments)
+    return None
 
 
 def _tagged_arguments(pattern: re.Pattern[str], text: str, position: int) -> dict[str, str] | None:
@@ -114,7 +116,9 @@ def attributes(value: Any, offered: Offered) -> Any:
         arguments = reader.value(0)
     except UnreadableError:
         return None
-    return call(found[2], arguments) if _REST.fullmatch(value.text, reader.position) else None
+    if _REST.fullmatch(value.text, reader.position):
+        return call(found[2], arguments)
+    return None
 
 
 _FUNCTION_CALL = re.compile(r"\s*+([\w.-]++)[ \t]*+\(")
@@ -128,7 +132,10 @@ def call_syntax(value: Any, offered: Offered) -> Any:
         return None
     reader = LooseReader(value.text.rstrip("; \t\r\n"), Loose.PYTHON | Loose.TRAILING_COMMAS, found.end())
     try:
-        arguments = _keywords(reader) if _KEYWORD.match(value.text, found.end()) else _positional(reader)
+        if _KEYWORD.match(value.text, found.end()):
+            arguments = _keywords(reader)
+        else:
+            arguments = _positional(reader)
     except UnreadableError:
         return None
     return call(found[1], arguments)
@@ -169,13 +176,17 @@ def name_first(value: Any, offered: Offered) -> Any:
     try:
         return call(found[1], read(rest, EVERYTHING))
     except UnreadableError:
-        return call(found[1], rest) if _is_unmistakable(rest, offered[found[1]]) else None
+        if _is_unmistakable(rest, offered[found[1]]):
+            return call(found[1], rest)
+        return None
 
 
 def bare_name(value: Any, offered: Offered) -> Any:
     """The name alone."""
     name = value.text.strip() if isinstance(value, Unread) else value
-    return call(name, {}) if isinstance(name, str) and name in offered else None
+    if isinstance(name, str) and name in offered:
+        return call(name, {})
+    return None
 
 
 def bare_value(value: Any, offered: Offered) -> Any:

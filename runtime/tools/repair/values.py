@@ -21,7 +21,9 @@ def _each(repair: Callable[[dict[str, Any], Offered], Any]) -> Callable[[Any, Of
     @wraps(repair)
     def apply(value: Any, offered: Offered) -> Any:
         if not isinstance(value, tuple):
-            return repair(value, offered) if isinstance(value, dict) else None
+            if isinstance(value, dict):
+                return repair(value, offered)
+            return None
         better = [repair(item, offered) if isinstance(item, dict) else None for item in value]
         if all(item is None for item in better):
             return None
@@ -43,26 +45,34 @@ def wrapped(value: Any, offered: Offered) -> Any:
     if not isinstance(value, dict) or len(value) != 1:
         return None
     ((key, inner),) = value.items()
-    return inner if key in _WRAPPERS and key not in offered and isinstance(inner, dict | list) else None
+    if key in _WRAPPERS and key not in offered and isinstance(inner, dict | list):
+        return inner
+    return None
 
 
 def list_of_calls(value: Any, offered: Offered) -> Any:
     """The entries of a list, as several calls."""
-    return tuple(value) if isinstance(value, list) and 0 < len(value) <= _MAX_CALLS else None
+    if isinstance(value, list) and 0 < len(value) <= _MAX_CALLS:
+        return tuple(value)
+    return None
 
 
 @_each
 def nested_function(value: dict[str, Any], offered: Offered) -> Any:
     """The function within OpenAI's form of a call."""
     inner = value.get("function")
-    return inner if isinstance(inner, dict) and "name" not in value else None
+    if isinstance(inner, dict) and "name" not in value:
+        return inner
+    return None
 
 
 @_each
 def tool_as_key(value: dict[str, Any], offered: Offered) -> Any:
     """The name as the only key, with the arguments below it."""
     key = next(iter(value)) if len(value) == 1 else ""
-    return call(key, value[key]) if key in offered else None
+    if key in offered:
+        return call(key, value[key])
+    return None
 
 
 @_each
@@ -70,7 +80,9 @@ def name_in_key(value: dict[str, Any], offered: Offered) -> Any:
     """As before, with ``name`` run together with the name."""
     key = next(iter(value)) if len(value) == 1 else ""
     found = _NAME_IN_KEY.fullmatch(key)
-    return call(found[1], value[key]) if found and found[1] in offered else None
+    if found and found[1] in offered:
+        return call(found[1], value[key])
+    return None
 
 
 @_each
@@ -89,12 +101,16 @@ def other_keys(value: dict[str, Any], offered: Offered) -> Any:
 def _the_one(key: str, others: tuple[str, ...], value: dict[str, Any]) -> str | None:
     """The right key if it is there, else the only one of the others that is."""
     found = [key] if key in value else [other for other in others if other in value]
-    return found[0] if len(found) == 1 else None
+    if len(found) == 1:
+        return found[0]
+    return None
 
 
 def _tool_of(value: dict[str, Any], offered: Offered) -> Tool | None:
     name = value.get("name")
-    return offered.get(name) if isinstance(name, str) else None
+    if isinstance(name, str):
+        return offered.get(name)
+    return None
 
 
 @_each
@@ -112,7 +128,9 @@ def no_arguments(value: dict[str, Any], offered: Offered) -> Any:
     """A call that leaves its arguments out, or has null there."""
     tool = _tool_of(value, offered)
     nothing_else = value.keys() - _LABELS <= {"name", "arguments"}
-    return call(tool.name, {}) if tool and nothing_else and value.get("arguments") is None else None
+    if tool and nothing_else and value.get("arguments") is None:
+        return call(tool.name, {})
+    return None
 
 
 @_each
