@@ -1,7 +1,7 @@
 """Grammars (GBNF) that hold the model to JSON, or to calls of the offered tools in its own envelope.
 
-GBNF is described in llama.cpp's grammars/README.md. llama-cpp-python's converter writes names and values that are
-not ASCII in a form that llama.cpp cannot parse, so the rules of a schema are made here.
+GBNF is described in llama.cpp's grammars/README.md. The rules of a schema are made here, as llama-cpp-python's
+converter lets raw line breaks into strings, ignores the bounds of integers, and fails on references to the root.
 """
 
 from __future__ import annotations
