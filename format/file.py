@@ -131,7 +131,7 @@ def read_keys(path: Path, wanted: Collection[str]) -> Metadata:
             else:
                 cursor.skip_value()
     except GGUFError as e:
-        raise GGUFError(f"{path}: {e}") from None
+        raise GGUFError(e.what, where=str(path)) from None
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -30,7 +29,7 @@ from exaone4_gguf.runtime.generate.sampling import Sampler
 from exaone4_gguf.runtime.generate.steering import ThoughtTracker
 from exaone4_gguf.runtime.llama.api import checked
 from exaone4_gguf.runtime.llama.context import Cancelled, Context, default_context
-from exaone4_gguf.runtime.llama.interrupts import checkpoint, in_steps, untorn
+from exaone4_gguf.runtime.llama.interrupts import checkpoint, untorn
 from exaone4_gguf.runtime.llama.machine import physical_cores
 from exaone4_gguf.runtime.llama.model import Model, check_file
 from exaone4_gguf.runtime.text import Utf8Decoder
@@ -128,9 +127,6 @@ class Exaone4(Conversing):
             checkpoint()
             self._free = weakref.finalize(self, untorn()(opened.pop_all().close))
             """Also when the last reference goes, so that a forgotten ``close`` leaks nothing."""
-        self._turn = threading.Lock()
-        self._current: Making | None = None
-        """The answer whose turn it is."""
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {str(self.model.path)!r}: {self._state()}>"
@@ -151,12 +147,6 @@ class Exaone4(Conversing):
         self._check_thread()
         with self._turn:
             self._free()
-
-    def cancel(self) -> None:
-        """Stop the answer that is being made, from any thread."""
-        answer = self._current
-        if answer is not None:
-            answer.cancelled.set()
 
     def stream(
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
@@ -207,31 +197,15 @@ class Exaone4(Conversing):
 
         return AnswerStream(steps, Usage(len(prompt.ids), 0, 0, 0, 0.0, 0.0))
 
-    def _in_turn(self, answer: Making, events: Generator[Event]) -> Generator[Event]:
-        """An answer, when it is its turn."""
-        self._check_thread()
-        with self._turn, self.context.cancelled_by(answer.cancelled):
-            self._check_open()
-            self._current = self._last = answer
-            try:
-                for event in in_steps(events):
-                    answer.reader = threading.get_ident()
-                    yield event
-            finally:
-                self._current = answer.reader = None
-
-    def _check_thread(self) -> None:
-        """Raises RequestError where this thread would wait for itself."""
-        answer = self._current
-        if answer is not None and answer.reader == threading.get_ident():
-            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
-
     def _check_open(self) -> None:
         if not self._free.alive:
             raise RuntimeFailure("the model is closed")
 
     def _made(self, answer: Making, prompt: Prompt, request: Request, parser: Parser) -> Generator[Event]:
-        with closing(Sampler(self.model, request.sampling)) as sampler:
+        with (
+            closing(Sampler(self.model, request.sampling)) as sampler,
+            self.context.cancelled_by(answer.cancelled),
+        ):
             began = time.perf_counter()
             tracker = ThoughtTracker(self.model.tokenize, self.model.text, parser())
             try:

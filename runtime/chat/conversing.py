@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
@@ -19,6 +20,7 @@ from exaone4_gguf.runtime.encode.texts import Text
 from exaone4_gguf.runtime.events import Event, Token, Usage, collect
 from exaone4_gguf.runtime.generate.request import ChatOptions, Request
 from exaone4_gguf.runtime.llama.api import checked
+from exaone4_gguf.runtime.llama.interrupts import in_steps
 from exaone4_gguf.runtime.llama.model import DEFAULT, TOOL_USE, Loaded, Model, why_silent
 from exaone4_gguf.runtime.tools.tool import Tool, as_tools, with_coerced_arguments
 
@@ -47,6 +49,9 @@ class Conversing(Loaded, ABC):
         self.silent = why_silent(model)
         """Why the model cannot chat, in one line; None of one that can."""
         self._builder = _prompt_builder(model, chat_template, self.silent)
+        self._turn = threading.Lock()
+        self._current: Making | None = None
+        """The answer whose turn it is."""
         self._last: Making | None = None
 
     @property
@@ -82,10 +87,6 @@ class Conversing(Loaded, ABC):
         """Go on with a text, or with token ids, outside of any conversation."""
 
     @abstractmethod
-    def cancel(self) -> None:
-        """Stop the answer that is being made, from any thread."""
-
-    @abstractmethod
     def close(self) -> None:
         """Stop what is being answered, and free the model. It cannot be used afterwards."""
 
@@ -104,6 +105,12 @@ class Conversing(Loaded, ABC):
         except RequestError:
             if error is None:  # else it has left a stream of its own open
                 raise
+
+    def cancel(self) -> None:
+        """Stop the answer that is being made, from any thread."""
+        answer = self._current
+        if answer is not None:
+            answer.cancelled.set()
 
     def prompt(
         self, messages: Iterable[Any], tools: Iterable[Any] | None = None, **options: Unpack[ChatOptions]
@@ -213,6 +220,25 @@ class Conversing(Loaded, ABC):
     ) -> Answer:
         """The part of the context that answers the question."""
         return self.encoder.answer(question, context, max_answer_tokens=max_answer_tokens, **options)
+
+    def _in_turn(self, answer: Making, events: Generator[Event]) -> Generator[Event]:
+        """An answer, when it is its turn."""
+        self._check_thread()
+        with self._turn:
+            self._check_open()
+            self._current = self._last = answer
+            try:
+                for event in in_steps(events):
+                    answer.reader = threading.get_ident()
+                    yield event
+            finally:
+                self._current = answer.reader = None
+
+    def _check_thread(self) -> None:
+        """Raises RequestError where this thread would wait for itself."""
+        answer = self._current
+        if answer is not None and answer.reader == threading.get_ident():
+            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
 
     def _prompt(self, messages: Iterable[Any], request: Request) -> Prompt:
         self._check_open()

@@ -27,7 +27,7 @@ from exaone4_gguf.runtime.chat.conversing import Conversing, offered_tools
 from exaone4_gguf.runtime.encode.encoder import Encoder
 from exaone4_gguf.runtime.events import Event
 from exaone4_gguf.runtime.generate.request import ChatOptions, Request
-from exaone4_gguf.runtime.llama.interrupts import Flag, awaited, checkpoint, in_steps, untorn
+from exaone4_gguf.runtime.llama.interrupts import Flag, awaited, checkpoint, untorn
 from exaone4_gguf.runtime.llama.model import Model
 from exaone4_gguf.runtime.prompt.plain import plain
 from exaone4_gguf.runtime.remote.rpc import check_reachable, check_supported, parse_servers
@@ -74,8 +74,6 @@ class RemoteExaone4(Conversing):
         self._path, self._servers, self._loading = Path(path), tuple(servers), loading
         if loading.get("draft_gpu_layers") is None:
             loading["draft_gpu_layers"] = 0  # it is small: guesses are made here, and no network is waited for
-        self._turn = threading.Lock()
-        self._current: Making | None = None
         self._closed = False
         self._n_ctx = 0
         self._requests = itertools.count()
@@ -84,7 +82,7 @@ class RemoteExaone4(Conversing):
             super().__init__(model, loading.get("chat_template"))
             if self.silent:
                 raise RequestError(self.silent)
-            self._process = self._started(Flag())
+            self._process = self._started()
         except BaseException:
             model.close()
             raise
@@ -95,12 +93,6 @@ class RemoteExaone4(Conversing):
         self._closed = True
         self._process.end()
         self.model.close()
-
-    def cancel(self) -> None:
-        """Stop the answer that is being made, from any thread."""
-        answer = self._current
-        if answer is not None:
-            answer.cancelled.set()
 
     @property
     def n_ctx(self) -> int:
@@ -118,7 +110,7 @@ class RemoteExaone4(Conversing):
         """
         portable = _portable(messages, tools, options)
         self._check_open()
-        return AnswerStream(lambda answer: self._in_turn(answer, portable))
+        return AnswerStream(lambda answer: self._in_turn(answer, self._made(answer, portable)))
 
     def complete(
         self, prompt: str | Sequence[int], *, markers: bool = False, **options: Unpack[ChatOptions]
@@ -135,24 +127,9 @@ class RemoteExaone4(Conversing):
         if self._closed:
             raise RuntimeFailure("the model is closed")
 
-    def _in_turn(self, answer: Making, portable: Message) -> Generator[Event]:
-        """An answer, when it is its turn."""
-        current = self._current
-        if current is not None and current.reader == threading.get_ident():
-            raise RequestError("a stream of this thread is still open: close it, or read it to its end")
-        with self._turn:
-            self._check_open()
-            self._current = self._last = answer
-            try:
-                for event in in_steps(self._made(answer, portable)):
-                    answer.reader = threading.get_ident()
-                    yield event
-            finally:
-                self._current = answer.reader = None
-
     def _made(self, answer: Making, portable: Message) -> Generator[Event]:
         """The events of an answer, until the process has told its end, or is no more."""
-        process = self._running(answer.cancelled)
+        process = self._running()
         request = next(self._requests)
         process.send("stream", request, *portable)
         cancelling = _Cancelling(process, request, answer.cancelled)
@@ -167,12 +144,15 @@ class RemoteExaone4(Conversing):
         finally:
             _abandon(process, answer, cancelling)
 
-    def _reply(self, process: _Process, cancelling: _Cancelling, seconds: float = math.inf) -> Message | None:
+    def _reply(
+        self, process: _Process, cancelling: _Cancelling | None = None, seconds: float = math.inf
+    ) -> Message | None:
         """As ``_Process.reply``; a cancellation is passed on meanwhile, and a handler of signals may raise."""
         until = time.monotonic() + seconds
         while True:
             checkpoint()
-            cancelling.pass_on()
+            if cancelling is not None:
+                cancelling.pass_on()
             message = process.reply(_LOOKING)
             if message is not _NOTHING or time.monotonic() > until:
                 return message
@@ -194,27 +174,26 @@ class RemoteExaone4(Conversing):
             return RuntimeFailure(f"the answer broke off: {e}")
         return RuntimeFailure(f"the answer broke off, as the model's process ended: {said}; ask again to load it anew")
 
-    def _running(self, cancelled: Flag) -> _Process:
+    def _running(self) -> _Process:
         """The process; a new one where it has ended."""
         if not self._process.is_alive:
             self._process.end()
-            self._process = self._started(cancelled)
+            self._process = self._started()
         return self._process
 
-    def _started(self, cancelled: Flag) -> _Process:
+    def _started(self) -> _Process:
         check_reachable(self._servers)
         process = self._process = _Process((str(self._path), self._servers, self._loading))
         weakref.finalize(self, process.end)
-        nothing_to_cancel = _Cancelling(process, -1, cancelled)
         try:
-            registered = self._reply(process, nothing_to_cancel, REGISTERING_SECONDS)
+            registered = self._reply(process, seconds=REGISTERING_SECONDS)
             if registered is _NOTHING:
                 raise RuntimeFailure(
                     f"{', '.join(self._servers)}: no answer in {REGISTERING_SECONDS:.0f} s; an rpc-server serves one "
                     "program at a time, and what is none never answers"
                 )
             self._told(registered)
-            _, self._n_ctx = self._told(self._reply(process, nothing_to_cancel))
+            _, self._n_ctx = self._told(self._reply(process))
         except BaseException:
             process.end(at_once=True)
             raise
